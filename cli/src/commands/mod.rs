@@ -1,0 +1,27 @@
+//! One file per command: its arguments, its help with examples, and what it calls.
+
+mod completions;
+mod man;
+
+use clap::Subcommand;
+
+use crate::exit::Failure;
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a shell completion script
+    Completions(completions::Args),
+    /// Write the man pages
+    Man(man::Args),
+}
+
+impl Command {
+    /// Does the work; the value is the exit code.
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        match self {
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Captures become exchanges, a rewritten capture, a replay and a difference.
+//!
+//! The modules follow the data:
+//! `capture → packet → stream → exchange → rewrite, audit → engine → diff`.
+//!
+//! - [`capture`]: files, globs, folders and rotated parts become packets (and packets a pcapng).
+//! - [`packet`]: link, IP and TCP headers of one packet.
+//! - [`stream`]: TCP connections and their two byte streams, as a state machine on packet time.
+//! - [`exchange`]: frames become exchanges, and every byte finds its place in the ledger.
+//! - [`pipeline`]: the above in one pass, for whoever wants to look.
+//!
+//! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
+//! files and sockets are touched in `capture`, `engine` and `stub` only.
+
+pub mod capture;
+pub mod exchange;
+pub mod packet;
+pub mod pipeline;
+pub mod stream;

@@ -1,0 +1,23 @@
+//! Codecs of the RPC protocols that run through a service mesh.
+//!
+//! Bytes go in, values come out: nothing here opens a socket, reads a file or looks at a clock.
+//!
+//! - [`protocol`]: the vocabulary that all protocols share ([`Head`], [`Frame`], [`Kind`]).
+//! - [`decoder`]: a stream's bytes become heads and frames; after a gap it finds the next frame.
+//! - [`detect`]: which protocol a stream speaks, by content and never by port.
+//! - [`bolt`]: BOLT v1 and v2 of SOFABolt.
+//! - [`hessian`]: Hessian in the dialect of SOFA, as a tree with byte ranges.
+//! - [`sofarpc`]: what SOFARPC puts on top: service, method, apps, trace id, baggage.
+//! - [`address`]: addresses and VIP names, parsed in one place for everybody.
+//!
+//! **Invariant:** what is not changed is kept as the bytes it came in.
+
+pub mod address;
+pub mod bolt;
+pub mod decoder;
+pub mod detect;
+pub mod hessian;
+pub mod protocol;
+pub mod sofarpc;
+
+pub use protocol::{Crc, Frame, Head, Kind, Protocol, RequestId};
