@@ -1,0 +1,30 @@
+# The one front door. `make` alone says what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help demo test lint bench fuzz build
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## the release binary, target/release/meshproof
+	cargo build --release --locked -p meshproof
+
+demo: ## a real SOFARPC capture to a verdict and a report, in about a minute after the build
+	@scripts/demo.sh
+
+test: ## every test; installs the tools that serve as outside judges
+	@scripts/need.sh "make test" tcpdump=tcpdump tshark=tshark capinfos=wireshark-common \
+		java=default-jdk-headless mvn=maven chromium=chromium
+	@scripts/test.sh
+
+lint: ## format, clippy, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/licences.sh
+
+bench: ## ratios measured in one run, frames checked in the same run
+	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3
+	@bench/run.sh
+
+fuzz: ## each fuzz target for a minute, on stable Rust
+	@fuzz/run.sh
