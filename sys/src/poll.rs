@@ -1,0 +1,201 @@
+//! Readiness of many descriptors.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+/// Which descriptor an event is about; chosen by whoever adds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// What to be told of. Errors and hang-ups are told always, as both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes to read, or the end of the stream.
+    Read,
+    /// Room to write, or the end of a connect.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl Interest {
+    fn flags(self) -> EventFlags {
+        match self {
+            Interest::Read => EventFlags::IN,
+            Interest::Write => EventFlags::OUT,
+            Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
+        }
+    }
+}
+
+/// One descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The descriptor's token.
+    pub token: Token,
+    /// It can be read, or has failed.
+    pub readable: bool,
+    /// It can be written, or has failed.
+    pub writable: bool,
+}
+
+/// An epoll instance, level-triggered.
+pub struct Poll {
+    fd: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poll")
+            .field("fd", &self.fd)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Poll {
+    /// At most this many events are told at once; the rest comes with the next wait.
+    const EVENTS_MAX: usize = 256;
+
+    /// Watches nothing yet. Fails when the process has no descriptor left.
+    pub fn new() -> io::Result<Poll> {
+        Ok(Poll {
+            fd: epoll::create(CreateFlags::CLOEXEC)?,
+            events: Vec::with_capacity(Poll::EVENTS_MAX),
+        })
+    }
+
+    /// Watches `source`. Closing the descriptor ends the watch.
+    pub fn add(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        epoll::add(
+            &self.fd,
+            source,
+            EventData::new_u64(token.0),
+            interest.flags(),
+        )?;
+        Ok(())
+    }
+
+    /// Changes what is told of `source`.
+    pub fn modify(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        epoll::modify(
+            &self.fd,
+            source,
+            EventData::new_u64(token.0),
+            interest.flags(),
+        )?;
+        Ok(())
+    }
+
+    /// Waits, without a limit, until something is ready, and puts it into `ready`. A signal ends
+    /// the wait with nothing ready.
+    pub fn wait(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
+        self.events.clear();
+        match epoll::wait(&self.fd, spare_capacity(&mut self.events), None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        for event in self.events.drain(..) {
+            let (flags, data) = (event.flags, event.data);
+            let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+            ready.push(Ready {
+                token: Token(data.u64()),
+                readable: failed || flags.contains(EventFlags::IN),
+                writable: failed || flags.contains(EventFlags::OUT),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::clock::Nanos;
+    use crate::timer::{Timer, sharpen_timers_of_this_thread};
+    use crate::wake::Wake;
+
+    fn next(poll: &mut Poll) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        while ready.is_empty() {
+            poll.wait(&mut ready).unwrap();
+        }
+        ready
+    }
+
+    #[test]
+    fn a_timer_fires_not_before_its_time() {
+        sharpen_timers_of_this_thread().unwrap();
+        let mut poll = Poll::new().unwrap();
+        let timer = Timer::new().unwrap();
+        poll.add(&timer, Token(7), Interest::Read).unwrap();
+        let at = Nanos::now().plus_ns(2_000_000);
+        timer.arm(at).unwrap();
+        assert_eq!(next(&mut poll)[0].token, Token(7));
+        assert!(Nanos::now() >= at);
+        // Armed again, it is silent until its next time: the wake is all that is ready.
+        timer.arm(Nanos::now().plus_ns(3_600_000_000_000)).unwrap();
+        let wake = Wake::new().unwrap();
+        poll.add(&wake, Token(8), Interest::Read).unwrap();
+        wake.raise();
+        wake.raise();
+        assert_eq!(
+            next(&mut poll),
+            [Ready {
+                token: Token(8),
+                readable: true,
+                writable: false
+            }]
+        );
+        assert!(wake.clear());
+        assert!(!wake.clear());
+        // A time that has passed fires at once.
+        timer.arm(Nanos(0)).unwrap();
+        assert_eq!(next(&mut poll)[0].token, Token(7));
+        timer.disarm().unwrap();
+    }
+
+    #[test]
+    fn a_connect_becomes_writable_and_carries_bytes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut stream = crate::socket::connect(listener.local_addr().unwrap()).unwrap();
+        poll.add(&stream, Token(1), Interest::ReadWrite).unwrap();
+        assert!(next(&mut poll)[0].writable);
+        assert!(stream.take_error().unwrap().is_none());
+        let (mut peer, _) = listener.accept().unwrap();
+        stream.write_all(b"ping").unwrap();
+        let mut heard = [0; 4];
+        peer.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"ping");
+        poll.modify(&stream, Token(1), Interest::Read).unwrap();
+        drop(peer);
+        assert!(next(&mut poll)[0].readable);
+        assert_eq!(stream.read(&mut heard).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_refused_connect_is_told() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut poll = Poll::new().unwrap();
+        let stream = crate::socket::connect(closed).unwrap();
+        poll.add(&stream, Token(1), Interest::Write).unwrap();
+        assert!(next(&mut poll)[0].writable);
+        assert_eq!(
+            stream.take_error().unwrap().unwrap().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+}
