@@ -7,6 +7,7 @@
 //! - [`packet`]: link, IP and TCP headers of one packet.
 //! - [`stream`]: TCP connections and their two byte streams, as a state machine on packet time.
 //! - [`exchange`]: frames become exchanges, and every byte finds its place in the ledger.
+//! - [`map`]: what a rewrite replaces by what, and where a replay may go.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
 //!
 //! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
@@ -14,6 +15,7 @@
 
 pub mod capture;
 pub mod exchange;
+pub mod map;
 pub mod packet;
 pub mod pipeline;
 pub mod stream;
