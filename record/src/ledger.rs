@@ -1,8 +1,46 @@
 //! The account of a capture and of a replay: every unit in exactly one named bucket.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+/// A sum that does not close. That is a bug of ours, and fails the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imbalance {
+    /// The left side, by name: `sent`, `packets.total`.
+    pub name: &'static str,
+    /// The left side.
+    pub total: u64,
+    /// The right side, by name and number.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+impl Imbalance {
+    /// The imbalance of one sum, if it has one.
+    pub(crate) fn of(
+        name: &'static str,
+        total: u64,
+        parts: &[(&'static str, u64)],
+    ) -> Option<Imbalance> {
+        let sum = parts.iter().map(|(_, n)| u128::from(*n)).sum::<u128>();
+        (sum != u128::from(total)).then(|| Imbalance {
+            name,
+            total,
+            parts: parts.to_vec(),
+        })
+    }
+}
+
+impl fmt::Display for Imbalance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ≠", self.name, self.total)?;
+        for (at, (name, n)) in self.parts.iter().enumerate() {
+            write!(f, "{} {name} {n}", if at == 0 { "" } else { " +" })?;
+        }
+        Ok(())
+    }
+}
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,4 +161,94 @@ pub struct ReplayLedger {
     pub late: u64,
     /// Apart: answers that nobody asked for; more than 0 is a FAIL.
     pub surplus: u64,
+}
+
+impl ReplayLedger {
+    /// The sums that do not close; empty when all do.
+    pub fn check(&self) -> Vec<Imbalance> {
+        let sums = [
+            Imbalance::of(
+                "recorded",
+                self.recorded,
+                &[
+                    ("sent", self.sent),
+                    ("refused", total(&self.refused)),
+                    ("skipped", total(&self.skipped)),
+                ],
+            ),
+            Imbalance::of(
+                "sent",
+                self.sent,
+                &[
+                    ("oneway", self.oneway),
+                    ("answered", self.answered),
+                    ("timed_out", self.timed_out),
+                    ("lost", total(&self.lost)),
+                ],
+            ),
+            Imbalance::of(
+                "answered",
+                self.answered,
+                &[
+                    ("compared", self.compared),
+                    ("not_comparable", self.not_comparable),
+                ],
+            ),
+        ];
+        sums.into_iter().flatten().collect()
+    }
+}
+
+/// Sum over named buckets, without overflow: a hostile record may hold any number.
+fn total(buckets: &BTreeMap<String, u64>) -> u64 {
+    buckets.values().fold(0, |sum, n| sum.saturating_add(*n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ledger: &ReplayLedger, expect: &[&str]) {
+        let told: Vec<String> = ledger.check().iter().map(ToString::to_string).collect();
+        assert_eq!(told, expect);
+    }
+
+    fn closed() -> ReplayLedger {
+        ReplayLedger {
+            recorded: 12,
+            sent: 9,
+            refused: BTreeMap::from([("writes denied".into(), 1)]),
+            skipped: BTreeMap::from([("heartbeat".into(), 1), ("cut".into(), 1)]),
+            oneway: 2,
+            answered: 5,
+            timed_out: 1,
+            lost: BTreeMap::from([("reset".into(), 1)]),
+            compared: 4,
+            not_comparable: 1,
+            late: 3,
+            surplus: 1,
+        }
+    }
+
+    #[test]
+    fn every_sum_is_checked() {
+        check(&ReplayLedger::default(), &[]);
+        check(&closed(), &[]);
+        let mut one = closed();
+        one.recorded = 13;
+        check(&one, &["recorded 13 ≠ sent 9 + refused 1 + skipped 2"]);
+        let mut one = closed();
+        one.timed_out = 0;
+        check(
+            &one,
+            &["sent 9 ≠ oneway 2 + answered 5 + timed_out 0 + lost 1"],
+        );
+        let mut one = closed();
+        one.not_comparable = u64::MAX;
+        check(
+            &one,
+            &["answered 5 ≠ compared 4 + not_comparable 18446744073709551615"],
+        );
+    }
 }

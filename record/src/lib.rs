@@ -3,9 +3,19 @@
 //! - [`verdict`]: claims and what is shown of them; the exit code that follows.
 //! - [`ledger`]: the account of a capture and of a replay; sums that must close.
 //! - [`difference`]: where a recorded and an observed response part.
+//! - [`event`]: what happens in a run, as it happens.
+//! - [`row`]: one exchange of a replay, with bodies.
+//! - [`histogram`]: latency and lateness, as they stand in a record.
+//! - [`manifest`]: what a finished run says of itself.
+//! - [`store`]: the folder on disk; the one module here that touches files.
 //!
 //! **Invariant:** a report is made from the record alone, and can be made again from it.
 
 pub mod difference;
+pub mod event;
+pub mod histogram;
 pub mod ledger;
+pub mod manifest;
+pub mod row;
+pub mod store;
 pub mod verdict;

@@ -65,3 +65,135 @@ pub struct Claim {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky: bool,
 }
+
+impl Claim {
+    /// A claim with this verdict.
+    pub fn new(name: impl Into<String>, verdict: Verdict, why: impl Into<String>) -> Claim {
+        Claim {
+            name: name.into(),
+            verdict,
+            why: why.into(),
+            lacking: None,
+            flaky: false,
+        }
+    }
+
+    /// A claim that could not be tried, and who lacks what it needs.
+    pub fn unsupported(name: impl Into<String>, lacking: Lacking, why: impl Into<String>) -> Claim {
+        Claim {
+            lacking: Some(lacking),
+            ..Claim::new(name, Verdict::Unsupported, why)
+        }
+    }
+
+    fn ran(&self) -> bool {
+        self.verdict != Verdict::Unsupported
+    }
+
+    fn lacks_machine(&self) -> bool {
+        self.verdict == Verdict::Unsupported && self.lacking == Some(Lacking::Machine)
+    }
+}
+
+/// The whole is the worst of its parts: `FAIL` > `INVALID` > `PASS`.
+///
+/// `KNOWN` and `UNSUPPORTED` beside a `PASS` change nothing; alone they are the verdict. A run
+/// that claims nothing is `INVALID`.
+pub fn overall(claims: &[Claim]) -> Verdict {
+    let severity = [
+        Verdict::Fail,
+        Verdict::Invalid,
+        Verdict::Pass,
+        Verdict::Known,
+        Verdict::Unsupported,
+    ];
+    severity
+        .into_iter()
+        .find(|verdict| claims.iter().any(|claim| claim.verdict == *verdict))
+        .unwrap_or(Verdict::Invalid)
+}
+
+/// Exit code: no `FAIL` or `INVALID`, and something was shown.
+pub const EXIT_PASS: u8 = 0;
+/// Exit code: something was shown not to hold.
+pub const EXIT_FAIL: u8 = 1;
+/// Exit code: wrong use, or input that cannot be read.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: the run supports no verdict, or nothing ran.
+pub const EXIT_INVALID: u8 = 3;
+/// Exit code: everything, or something required, is unsupported by this machine.
+pub const EXIT_UNSUPPORTED: u8 = 4;
+/// Exit code: stopped by Ctrl-C.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// What follows when this machine cannot run what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnsupported {
+    /// Exit 4.
+    Exit4,
+    /// Exit 0, as `--allow-unsupported` asks.
+    Allow,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// It did all it set out to do.
+    Finished,
+    /// Ctrl-C; what was shown until then is in the record.
+    Interrupted,
+}
+
+/// What a whole must hold beyond the absence of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy<'a> {
+    /// Names of claims that must have run: one that is absent makes the whole `INVALID`, one
+    /// that is `UNSUPPORTED` stands for the whole.
+    pub required: &'a [&'a str],
+    /// What follows when this machine cannot run what was asked.
+    pub on_unsupported: OnUnsupported,
+}
+
+impl Policy<'static> {
+    /// Requires nothing by name; exits 4 where this machine can run nothing.
+    pub const USUAL: Policy<'static> = Policy {
+        required: &[],
+        on_unsupported: OnUnsupported::Exit4,
+    };
+}
+
+/// The exit code of a run: 0, 1, 3, 4 or 130. (2 belongs to runs that never began.)
+pub fn exit_code(claims: &[Claim], end: End, policy: &Policy<'_>) -> u8 {
+    if end == End::Interrupted {
+        return EXIT_INTERRUPTED;
+    }
+    match overall(claims) {
+        Verdict::Fail => return EXIT_FAIL,
+        Verdict::Invalid => return EXIT_INVALID,
+        Verdict::Pass | Verdict::Known | Verdict::Unsupported => {}
+    }
+    let unsupported = match policy.on_unsupported {
+        OnUnsupported::Exit4 => EXIT_UNSUPPORTED,
+        OnUnsupported::Allow => EXIT_PASS,
+    };
+    let mut lacking = false;
+    for name in policy.required {
+        match claims.iter().find(|claim| claim.name == *name) {
+            Some(claim) if claim.lacks_machine() => lacking = true,
+            Some(claim) if claim.ran() => {}
+            // It did not run, and a better machine would not change that.
+            Some(_) | None => return EXIT_INVALID,
+        }
+    }
+    if lacking {
+        return unsupported;
+    }
+    if claims.iter().any(Claim::ran) {
+        return EXIT_PASS;
+    }
+    if claims.iter().all(Claim::lacks_machine) {
+        return unsupported;
+    }
+    EXIT_INVALID
+}

@@ -1,0 +1,122 @@
+//! Latency and lateness as they stand in a record: counts by value, nothing averaged away.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest duration told apart, one hour; longer ones count as one hour.
+const NS_MAX: u64 = 3_600_000_000_000;
+
+/// A histogram being filled. Values keep three significant digits; memory is bounded by that.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    inner: hdrhistogram::Histogram<u64>,
+    sum_ns: u128,
+}
+
+impl Recorder {
+    /// An empty one.
+    pub fn new() -> Recorder {
+        let inner = hdrhistogram::Histogram::new_with_bounds(1, NS_MAX, 3)
+            .expect("1 <= 1, 2 <= NS_MAX, 3 digits <= 5: the bounds that it checks");
+        Recorder { inner, sum_ns: 0 }
+    }
+
+    /// Counts one duration in nanoseconds.
+    pub fn record(&mut self, ns: u64) {
+        self.inner.saturating_record(ns.min(NS_MAX));
+        self.sum_ns = self.sum_ns.saturating_add(u128::from(ns));
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.inner.len()
+    }
+
+    /// The value that `quantile` (0 to 1) of all values do not exceed, in nanoseconds; 0 when
+    /// empty.
+    pub fn quantile_ns(&self, quantile: f64) -> u64 {
+        self.inner.value_at_quantile(quantile)
+    }
+
+    /// How many are greater than `ns`, to the histogram's precision.
+    pub fn count_above(&self, ns: u64) -> u64 {
+        let upper = self.inner.highest_equivalent(ns.min(NS_MAX));
+        self.inner
+            .iter_recorded()
+            .filter(|step| step.value_iterated_to() > upper)
+            .map(|step| step.count_since_last_iteration())
+            .sum()
+    }
+
+    /// As it is written into a record.
+    pub fn finish(&self) -> Histogram {
+        let counts = self
+            .inner
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+            .collect();
+        let count = self.inner.len();
+        Histogram {
+            count,
+            min_ns: if count == 0 { 0 } else { self.inner.min() },
+            max_ns: self.inner.max(),
+            mean_ns: u64::try_from(self.sum_ns.checked_div(u128::from(count)).unwrap_or(0))
+                .unwrap_or(u64::MAX),
+            counts,
+        }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new()
+    }
+}
+
+/// A histogram in a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// How many values.
+    pub count: u64,
+    /// The least.
+    pub min_ns: u64,
+    /// The greatest.
+    pub max_ns: u64,
+    /// The mean.
+    pub mean_ns: u64,
+    /// Value in nanoseconds (three significant digits, rounded up) and how often, ascending.
+    pub counts: Vec<(u64, u64)>,
+}
+
+impl Histogram {
+    /// The value that `quantile` (0 to 1) of all values do not exceed, in nanoseconds; `None`
+    /// when empty.
+    pub fn quantile_ns(&self, quantile: f64) -> Option<u64> {
+        let total: u64 = self
+            .counts
+            .iter()
+            .fold(0, |sum, (_, n)| sum.saturating_add(*n));
+        if total == 0 {
+            return None;
+        }
+        // The 1e-9 forgives what binary fractions do to 0.99 × 100.
+        let rank = (quantile.clamp(0.0, 1.0) * total as f64 - 1e-9)
+            .ceil()
+            .max(1.0) as u64;
+        let mut seen = 0_u64;
+        for (value, n) in &self.counts {
+            seen = seen.saturating_add(*n);
+            if seen >= rank {
+                return Some((*value).min(self.max_ns.max(1)));
+            }
+        }
+        Some(self.max_ns)
+    }
+
+    /// How many values are greater than `ns`.
+    pub fn count_above(&self, ns: u64) -> u64 {
+        self.counts
+            .iter()
+            .filter(|(value, _)| *value > ns)
+            .fold(0, |sum, (_, n)| sum.saturating_add(*n))
+    }
+}
