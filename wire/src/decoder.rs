@@ -3,8 +3,29 @@
 //! One [`Decoder`] serves one direction of one connection. It is fed bytes in stream order and is
 //! told of gaps; it passes over bodies without copying them unless asked for frames. After a gap
 //! or a start in mid-stream it looks for the next plausible frame and counts what it passed over.
+//!
+//! ```
+//! use meshproof_wire::bolt::{Version, heartbeat};
+//! use meshproof_wire::decoder::{Decoder, Detail, Limits, Start};
+//!
+//! let mut decoder = Decoder::new(Start::Beginning, Detail::Heads, Limits::USUAL);
+//! let mut ids = Vec::new();
+//! for id in 1..=3 {
+//!     decoder.feed((), &heartbeat(Version::V1, id), &mut |frame| ids.push(frame.head.id.0));
+//! }
+//! assert_eq!(ids, [1, 2, 3]);
+//! assert_eq!(decoder.account().framed, 66);
+//! ```
 
-use crate::{Frame, Head};
+mod resync;
+
+use bytes::Bytes;
+
+use crate::bolt::{self, Step};
+use crate::detect::{self, Verdict};
+use crate::{Frame, Head, Protocol};
+
+use resync::{Found, Rest, Search};
 
 /// What a consumer wants of each frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +34,15 @@ pub enum Detail {
     Heads,
     /// Whole frames.
     Frames,
+}
+
+/// Where in the stream the first byte fed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It is the connection's first byte.
+    Beginning,
+    /// Nobody knows.
+    MidStream,
 }
 
 /// What the decoder will hold at most.
@@ -36,7 +66,7 @@ impl Limits {
 }
 
 /// One frame as the decoder found it. `M` marks where bytes came from (packet and time).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<M> {
     /// What its first bytes say.
     pub head: Head,
@@ -66,4 +96,509 @@ pub struct Account {
     pub incomplete: u64,
     /// In a stream of no known protocol.
     pub foreign: u64,
+}
+
+impl Account {
+    /// The sum of all buckets.
+    pub fn total(&self) -> u64 {
+        self.framed + self.skipped + self.incomplete + self.foreign
+    }
+}
+
+/// Decodes one direction of one connection.
+///
+/// Holds the front of one head while it passes over bodies; a whole frame where frames are asked
+/// for (up to [`Limits::frame_bytes_max`], growing as its bytes come); up to
+/// [`Limits::resync_bytes_max`] while it looks for a frame, whose delivery is then late by up to
+/// two more frames.
+#[derive(Clone, Debug)]
+pub struct Decoder<M> {
+    detail: Detail,
+    limits: Limits,
+    state: State<M>,
+    /// Stream offset of the next byte to be fed.
+    at: u64,
+    account: Account,
+    /// What the stream was found to be; `Known` from the first frame on, for good.
+    verdict: Verdict,
+    /// Bytes passed over while nobody knows yet whether the stream is foreign.
+    unsettled: u64,
+    /// The first bytes of the stream, to name it by should it be foreign.
+    front: Partial,
+}
+
+#[derive(Clone, Debug)]
+enum State<M> {
+    /// Between two frames.
+    Boundary,
+    /// Within the fixed part of a frame; the mark is that of its first byte.
+    Head(Partial, M),
+    /// Behind the fixed part of a frame.
+    Body(Body<M>),
+    /// No boundary is known.
+    Search(Box<Search<M>>),
+    /// Nothing here is for us.
+    Foreign,
+}
+
+/// The front of a head.
+#[derive(Clone, Copy, Debug, Default)]
+struct Partial {
+    bytes: [u8; bolt::Head::BYTES_MAX],
+    /// `0 <= len <= bytes.len()`
+    len: usize,
+}
+
+impl Partial {
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Takes bytes from the front of `input` until `until` are there; returns how many.
+    fn take(&mut self, input: &[u8], until: usize) -> usize {
+        let room = self
+            .bytes
+            .get_mut(self.len..until.min(bolt::Head::BYTES_MAX))
+            .unwrap_or(&mut []);
+        let taken = room.len().min(input.len());
+        room.iter_mut()
+            .zip(input)
+            .for_each(|(to, from)| *to = *from);
+        self.len += taken;
+        taken
+    }
+}
+
+/// A frame whose end is still to come.
+#[derive(Clone, Debug)]
+struct Body<M> {
+    head: Head,
+    offset: u64,
+    first: M,
+    last: M,
+    /// Bytes still to come, lost ones included; more than 0.
+    left: u64,
+    /// Bytes lost so far.
+    missing: u64,
+    /// Its bytes so far, where frames are asked for and nothing is missing.
+    bytes: Option<Vec<u8>>,
+}
+
+impl<M: Copy> Decoder<M> {
+    /// A decoder for a stream whose first byte stands at `start`.
+    pub fn new(start: Start, detail: Detail, limits: Limits) -> Self {
+        Decoder {
+            detail,
+            limits,
+            state: match start {
+                Start::Beginning => State::Boundary,
+                Start::MidStream => State::Search(Box::new(Search::at(0))),
+            },
+            at: 0,
+            account: Account::default(),
+            verdict: Verdict::Undecided,
+            unsettled: 0,
+            front: Partial::default(),
+        }
+    }
+
+    /// Takes the next bytes of the stream; `mark` says where they came from.
+    pub fn feed(&mut self, mark: M, bytes: &[u8], sink: &mut impl FnMut(Decoded<M>)) {
+        let mut rest = bytes;
+        if self.verdict == Verdict::Undecided {
+            self.front.take(rest, bolt::Head::BYTES_MAX);
+        }
+        while !rest.is_empty() {
+            let taken = match &mut self.state {
+                State::Boundary => self.boundary(mark, rest, sink),
+                State::Body(body) => {
+                    body.last = mark;
+                    if body.left > rest.len() as u64 {
+                        body.left -= rest.len() as u64;
+                        if let Some(bytes) = &mut body.bytes {
+                            bytes.extend_from_slice(rest);
+                        }
+                        rest.len()
+                    } else {
+                        // Fits: `left` is no more than the length of a slice.
+                        let taken = body.left as usize;
+                        if let Some(bytes) = &mut body.bytes {
+                            bytes.extend_from_slice(rest.get(..taken).unwrap_or(&[]));
+                        }
+                        body.left = 0;
+                        self.end_body(sink);
+                        taken
+                    }
+                }
+                State::Head(partial, first) => {
+                    let (partial, first) = (*partial, *first);
+                    self.partial_head(partial, first, mark, rest, sink)
+                }
+                State::Search(search) => {
+                    let taken = search.take(mark, rest, &self.limits);
+                    self.at += taken as u64;
+                    self.search(Rest::MayCome, sink);
+                    rest = rest.get(taken..).unwrap_or(&[]);
+                    continue;
+                }
+                State::Foreign => {
+                    self.account.foreign += rest.len() as u64;
+                    rest.len()
+                }
+            };
+            self.at += taken as u64;
+            rest = rest.get(taken..).unwrap_or(&[]);
+        }
+    }
+
+    /// The stream lacks `len` bytes here. A frame whose end lies behind them or right at their
+    /// end is cut and known to end there; else the next frame has to be found.
+    pub fn gap(&mut self, len: u64, sink: &mut impl FnMut(Decoded<M>)) {
+        if len == 0 {
+            return;
+        }
+        self.settle(sink);
+        let at = self.at;
+        self.at = at.saturating_add(len);
+        match &mut self.state {
+            State::Foreign => return,
+            State::Body(body) => {
+                let lost = body.left.min(len);
+                body.left -= lost;
+                body.missing += lost;
+                body.bytes = None;
+                if body.left > 0 {
+                    return;
+                }
+                self.end_body(sink);
+                if lost == len {
+                    return;
+                }
+            }
+            State::Head(partial, _) => self.account.incomplete += partial.len as u64,
+            State::Boundary | State::Search(_) => {}
+        }
+        self.state = State::Search(Box::new(Search::at(self.at)));
+    }
+
+    /// The stream ends here. What was begun is handed out as cut.
+    pub fn finish(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
+        self.settle(sink);
+        match std::mem::replace(&mut self.state, State::Boundary) {
+            State::Boundary | State::Foreign => {}
+            State::Head(partial, _) => match bolt::Head::parse(partial.filled()) {
+                Step::Malformed(_) => {
+                    self.account.foreign += partial.len as u64;
+                    self.verdict = Verdict::Unknown;
+                }
+                _ => self.account.incomplete += partial.len as u64,
+            },
+            State::Body(mut body) => {
+                body.missing += body.left;
+                body.left = 0;
+                body.bytes = None;
+                self.state = State::Body(body);
+                self.end_body(sink);
+            }
+            State::Search(_) => {}
+        }
+        // Nothing of it was understood.
+        if self.unsettled > 0 {
+            self.account.foreign += std::mem::take(&mut self.unsettled);
+            self.verdict = self.name_by_front();
+        }
+    }
+
+    /// Where the bytes went. Complete after [`Decoder::finish`]; before, bytes of a frame that has
+    /// not ended and bytes held back are in no bucket yet.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// What the stream was found to be.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The protocol that is decoded, once a frame was seen.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self.verdict {
+            Verdict::Known(protocol) => Some(protocol),
+            _ => None,
+        }
+    }
+
+    /// Mark of the earliest byte that is held back while a frame is looked for: frames from there
+    /// on may still be handed out. `None` where nothing is held back.
+    pub fn held_since(&self) -> Option<M> {
+        match &self.state {
+            State::Search(search) if !search.held().is_empty() => search.mark(search.offset()),
+            _ => None,
+        }
+    }
+
+    /// Decodes from a frame's first byte on; returns how many bytes were taken.
+    fn boundary(&mut self, mark: M, input: &[u8], sink: &mut impl FnMut(Decoded<M>)) -> usize {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let taken = input.len() - rest.len();
+            let offset = self.at + taken as u64;
+            let parsed = match bolt::Head::parse(rest) {
+                Step::Head(parsed) => parsed,
+                Step::Need(_) => {
+                    let mut partial = Partial::default();
+                    partial.take(rest, bolt::Head::BYTES_MAX);
+                    self.state = State::Head(partial, mark);
+                    return input.len();
+                }
+                Step::Malformed(_) => {
+                    // The slow way: it names what is foreign, and looks for a frame otherwise.
+                    self.state = State::Head(Partial::default(), mark);
+                    return taken;
+                }
+            };
+            if !self.accepts(&parsed) {
+                self.state = State::Search(Box::new(Search::at(offset)));
+                return taken;
+            }
+            let head = Head::from(&parsed);
+            match usize::try_from(head.len) {
+                Ok(len) if len <= rest.len() => {
+                    let (whole, behind) = rest.split_at(len);
+                    self.account.framed += head.len;
+                    sink(Decoded {
+                        head,
+                        offset,
+                        first: mark,
+                        last: mark,
+                        missing: 0,
+                        frame: self.frame(head, whole),
+                    });
+                    rest = behind;
+                }
+                _ => {
+                    self.state = State::Body(Body {
+                        head,
+                        offset,
+                        first: mark,
+                        last: mark,
+                        left: head.len - rest.len() as u64,
+                        missing: 0,
+                        bytes: self.collect(rest),
+                    });
+                    return input.len();
+                }
+            }
+        }
+        input.len()
+    }
+
+    /// Decodes from within a head on; returns how many bytes were taken.
+    fn partial_head(
+        &mut self,
+        mut partial: Partial,
+        first: M,
+        mark: M,
+        input: &[u8],
+        sink: &mut impl FnMut(Decoded<M>),
+    ) -> usize {
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or(&[]);
+            let until = match bolt::Head::parse(partial.filled()) {
+                Step::Need(until) => until,
+                Step::Head(parsed) if self.accepts(&parsed) => {
+                    let head = Head::from(&parsed);
+                    self.state = State::Body(Body {
+                        head,
+                        offset: self.at + taken as u64 - partial.len as u64,
+                        first,
+                        last: mark,
+                        left: head.len - partial.len as u64,
+                        missing: 0,
+                        bytes: self.collect(partial.filled()),
+                    });
+                    if head.len == partial.len as u64 {
+                        self.end_body(sink);
+                    }
+                    return taken;
+                }
+                Step::Malformed(_) if self.verdict == Verdict::Undecided => {
+                    match detect::look(partial.filled()) {
+                        Verdict::Undecided => partial.len + 1,
+                        Verdict::Unknown | Verdict::Known(_) => break,
+                        named => {
+                            self.verdict = named;
+                            self.account.foreign += partial.len as u64;
+                            self.state = State::Foreign;
+                            return taken;
+                        }
+                    }
+                }
+                Step::Head(_) | Step::Malformed(_) => break,
+            };
+            if rest.is_empty() {
+                self.state = State::Head(partial, first);
+                return taken;
+            }
+            taken += partial.take(rest, until);
+        }
+        // No head. Its bytes may hold the front of one: they are looked at once more.
+        let mut search = Search::at(self.at + taken as u64 - partial.len as u64);
+        search.take(first, partial.filled(), &self.limits);
+        self.state = State::Search(Box::new(search));
+        taken
+    }
+
+    /// Whether a head is taken for that of a frame, where a frame must begin.
+    fn accepts(&mut self, head: &bolt::Head) -> bool {
+        if self.verdict == Verdict::Undecided {
+            if !detect::is_bolt(head) {
+                return false;
+            }
+            self.verdict = Verdict::Known(head.version.protocol());
+        }
+        head.frame_len() <= self.limits.frame_bytes_max
+    }
+
+    /// Hands out the frame whose last byte was seen or lost.
+    fn end_body(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Boundary) else {
+            return;
+        };
+        let seen = body.head.len - body.missing;
+        if body.missing == 0 {
+            self.account.framed += seen;
+        } else {
+            self.account.incomplete += seen;
+        }
+        sink(Decoded {
+            head: body.head,
+            offset: body.offset,
+            first: body.first,
+            last: body.last,
+            missing: body.missing,
+            frame: body.bytes.map(|bytes| Frame {
+                head: body.head,
+                bytes: Bytes::from(bytes),
+            }),
+        });
+    }
+
+    /// Looks through the bytes held back, and decodes from where a frame was found.
+    fn search(&mut self, rest: Rest, sink: &mut impl FnMut(Decoded<M>)) {
+        while let State::Search(search) = &mut self.state {
+            let places = match self.verdict {
+                Verdict::Undecided => self.limits.detect_bytes_max.saturating_sub(self.unsettled),
+                _ => u64::MAX,
+            };
+            let (found, passed) = search.find(&self.limits, rest, places);
+            match self.verdict {
+                Verdict::Undecided => self.unsettled += passed,
+                _ => self.account.skipped += passed,
+            }
+            if found == Found::Frame {
+                self.account.skipped += std::mem::take(&mut self.unsettled);
+                self.drain(sink);
+            } else if self.verdict == Verdict::Undecided
+                && self.unsettled >= self.limits.detect_bytes_max
+            {
+                self.account.foreign += std::mem::take(&mut self.unsettled);
+                self.account.foreign += search.held().len() as u64;
+                self.verdict = self.name_by_front();
+                self.state = State::Foreign;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Decodes the bytes held back from their first one, where a frame begins.
+    fn drain(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
+        let State::Search(mut search) = std::mem::replace(&mut self.state, State::Boundary) else {
+            return;
+        };
+        loop {
+            let held = search.held();
+            let offset = search.offset();
+            let Some(first) = search.mark(offset).filter(|_| !held.is_empty()) else {
+                return;
+            };
+            let parsed = match bolt::Head::parse(held) {
+                Step::Head(parsed) if self.accepts(&parsed) => parsed,
+                Step::Need(_) => {
+                    let mut partial = Partial::default();
+                    partial.take(held, bolt::Head::BYTES_MAX);
+                    self.state = State::Head(partial, first);
+                    return;
+                }
+                Step::Head(_) | Step::Malformed(_) => {
+                    search.again();
+                    self.state = State::Search(search);
+                    return;
+                }
+            };
+            let head = Head::from(&parsed);
+            let whole = usize::try_from(head.len)
+                .ok()
+                .and_then(|len| held.get(..len));
+            let seen = whole.unwrap_or(held);
+            let last = search.mark(offset + seen.len() as u64 - 1).unwrap_or(first);
+            if let Some(whole) = whole {
+                self.account.framed += head.len;
+                sink(Decoded {
+                    head,
+                    offset,
+                    first,
+                    last,
+                    missing: 0,
+                    frame: self.frame(head, whole),
+                });
+                let len = whole.len();
+                search.advance(len);
+            } else {
+                self.state = State::Body(Body {
+                    head,
+                    offset,
+                    first,
+                    last,
+                    left: head.len - held.len() as u64,
+                    missing: 0,
+                    bytes: self.collect(held),
+                });
+                return;
+            }
+        }
+    }
+
+    /// Decides about all bytes held back: nothing follows them directly.
+    fn settle(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
+        self.search(Rest::Never, sink);
+        if let State::Search(search) = &mut self.state {
+            let left = search.held().len();
+            search.advance(left);
+            match self.verdict {
+                Verdict::Undecided => self.unsettled += left as u64,
+                _ => self.account.skipped += left as u64,
+            }
+        }
+    }
+
+    fn name_by_front(&self) -> Verdict {
+        match detect::look(self.front.filled()) {
+            Verdict::Undecided | Verdict::Known(_) => Verdict::Unknown,
+            named => named,
+        }
+    }
+
+    fn frame(&self, head: Head, bytes: &[u8]) -> Option<Frame> {
+        (self.detail == Detail::Frames).then(|| Frame {
+            head,
+            bytes: Bytes::copy_from_slice(bytes),
+        })
+    }
+
+    fn collect(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        (self.detail == Detail::Frames).then(|| bytes.to_vec())
+    }
 }
