@@ -8,14 +8,18 @@
 //! - [`stream`]: TCP connections and their two byte streams, as a state machine on packet time.
 //! - [`exchange`]: frames become exchanges, and every byte finds its place in the ledger.
 //! - [`map`]: what a rewrite replaces by what, and where a replay may go.
+//! - [`targets`]: where a replay may send, and what.
+//! - [`engine`]: exchanges are planned, sent on time, and accounted for.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
 //!
 //! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
 //! files and sockets are touched in `capture`, `engine` and `stub` only.
 
 pub mod capture;
+pub mod engine;
 pub mod exchange;
 pub mod map;
 pub mod packet;
 pub mod pipeline;
 pub mod stream;
+pub mod targets;

@@ -1,0 +1,9 @@
+//! Exchanges of a capture are planned, sent on time, and accounted for.
+//!
+//! - [`call`]: what a request calls, as far as its bytes tell.
+//! - [`pace`]: when requests are meant to be sent, and how late they may be.
+//! - [`plan`]: which request goes where, with which id, and which are left out and why.
+
+pub mod call;
+pub mod pace;
+pub mod plan;
