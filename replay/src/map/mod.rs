@@ -4,9 +4,18 @@
 //! other, with the line and what to type instead. The rewriter, the audit and the guard of the
 //! replay engine all read this one type; how they look for a value is each one's own affair.
 
+mod inverse;
+mod overlap;
+mod parse;
+mod path;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+
+pub use inverse::NoInverse;
+pub use parse::schema;
+pub use path::{Path, Step};
 
 /// A checked rewrite map. Its rules do not contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,5 +173,42 @@ impl Map {
             && self.headers.is_empty()
             && self.strings.is_empty()
             && self.redact.is_none()
+    }
+}
+
+/// Longest program that a pattern of a map may compile to, in bytes (1 MiB).
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Compiles a pattern of a map, within [`PATTERN_BYTES_MAX`].
+pub(crate) fn compile(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+}
+
+impl Host {
+    /// Reads `NAME`, `NAME:PORT` and the legacy `http://NAME:PORT?OPTIONS`, whose options are let
+    /// go. `None` for what is no host name; an address is none.
+    pub fn parse(text: &str) -> Option<Host> {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (name, port) = match authority.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse::<u16>().ok()?)),
+            None => (authority, None),
+        };
+        let good = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        (name.len() <= 253
+            && name.split('.').all(good)
+            && name.bytes().any(|byte| byte.is_ascii_alphabetic()))
+        .then(|| Host {
+            name: name.to_owned(),
+            port,
+        })
     }
 }
