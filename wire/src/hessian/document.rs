@@ -424,7 +424,7 @@ impl Document {
 
     pub(super) fn is_key(&self, node: NodeId) -> bool {
         let found = self.node(node);
-        found.position % 2 == 0
+        found.position.is_multiple_of(2)
             && self
                 .parent(node)
                 .is_some_and(|parent| matches!(self.node(parent).kind, Kind::Map { .. }))

@@ -133,7 +133,7 @@ impl Document {
                         let _ = write!(path, "{{#{entry}}}");
                     }
                 }
-                if position % 2 == 0 {
+                if position.is_multiple_of(2) {
                     path.push_str("#key");
                 }
             }
