@@ -51,11 +51,76 @@ pub struct CaptureLedger {
     pub bytes: Bytes,
     /// Frames.
     pub frames: Frames,
-    /// Bytes that streams lack.
+    /// Bytes that streams lack: the first [`CaptureLedger::GAPS_MAX`] in the order found.
     pub gaps: Vec<Gap>,
     /// Things worth telling that are in no sum, by name: `conflicting-overlap`, `bad-crc`,
     /// `flow-limit`, …
     pub findings: BTreeMap<String, u64>,
+}
+
+impl CaptureLedger {
+    /// How many gaps are listed one by one; those beyond are the finding `gaps-not-listed`.
+    pub const GAPS_MAX: usize = 10_000;
+
+    /// Whether every sum closes.
+    ///
+    /// # Errors
+    /// The first sum that does not, with its parts.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        let (packets, bytes, frames) = (&self.packets, &self.bytes, &self.frames);
+        let sums = [
+            Imbalance::of(
+                "packets.total",
+                packets.total,
+                &[
+                    ("tcp", packets.tcp),
+                    ("non_tcp", packets.non_tcp),
+                    ("fragment", packets.fragment),
+                    ("malformed", packets.malformed),
+                ],
+            ),
+            Imbalance::of(
+                "bytes.payload",
+                bytes.payload,
+                &[
+                    ("framed", bytes.framed),
+                    ("duplicate", bytes.duplicate),
+                    ("skipped", bytes.skipped),
+                    ("incomplete", bytes.incomplete),
+                    ("foreign", bytes.foreign),
+                    ("dropped", bytes.dropped),
+                ],
+            ),
+            Imbalance::of(
+                "frames.total",
+                frames.total,
+                &[
+                    ("requests", frames.requests),
+                    ("oneways", frames.oneways),
+                    ("responses", frames.responses),
+                    ("heartbeats", frames.heartbeats),
+                    ("goaways", frames.goaways),
+                    ("unknown", frames.unknown),
+                ],
+            ),
+        ];
+        match sums.into_iter().flatten().next() {
+            Some(imbalance) => Err(imbalance),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds to the count of a finding.
+    pub fn find(&mut self, name: &str, times: u64) {
+        if times > 0 {
+            match self.findings.get_mut(name) {
+                Some(count) => *count += times,
+                None => {
+                    self.findings.insert(name.to_owned(), times);
+                }
+            }
+        }
+    }
 }
 
 /// `total = tcp + non_tcp + fragment + malformed`
@@ -249,6 +314,80 @@ mod tests {
         check(
             &one,
             &["answered 5 ≠ compared 4 + not_comparable 18446744073709551615"],
+        );
+    }
+}
+
+#[cfg(test)]
+mod capture_tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut CaptureLedger), expect: Option<&str>) {
+        let mut ledger = CaptureLedger {
+            packets: Packets {
+                total: 10,
+                tcp: 7,
+                non_tcp: 1,
+                fragment: 1,
+                malformed: 1,
+                truncated: 3,
+            },
+            bytes: Bytes {
+                payload: 21,
+                framed: 6,
+                duplicate: 5,
+                skipped: 4,
+                incomplete: 3,
+                foreign: 2,
+                dropped: 1,
+            },
+            frames: Frames {
+                total: 21,
+                requests: 6,
+                oneways: 5,
+                responses: 4,
+                heartbeats: 3,
+                goaways: 2,
+                unknown: 1,
+                cut: 9,
+            },
+            ..CaptureLedger::default()
+        };
+        change(&mut ledger);
+        let told = ledger.check().err().map(|imbalance| imbalance.to_string());
+        assert_eq!(told.as_deref(), expect);
+    }
+
+    #[test]
+    fn names_the_sum_that_does_not_close() {
+        check(|_| {}, None);
+        check(|l| l.packets.truncated = 0, None);
+        check(|l| l.frames.cut = 0, None);
+        check(
+            |l| l.packets.fragment = 2,
+            Some("packets.total 10 ≠ tcp 7 + non_tcp 1 + fragment 2 + malformed 1"),
+        );
+        check(
+            |l| l.bytes.dropped = 0,
+            Some(
+                "bytes.payload 21 ≠ framed 6 + duplicate 5 + skipped 4 + incomplete 3 \
+                 + foreign 2 + dropped 0",
+            ),
+        );
+        check(
+            |l| l.frames.total = 20,
+            Some(
+                "frames.total 20 ≠ requests 6 + oneways 5 + responses 4 + heartbeats 3 \
+                 + goaways 2 + unknown 1",
+            ),
+        );
+        check(
+            |l| l.bytes.framed = u64::MAX,
+            Some(
+                "bytes.payload 21 ≠ framed 18446744073709551615 + duplicate 5 + skipped 4 \
+                 + incomplete 3 + foreign 2 + dropped 1",
+            ),
         );
     }
 }
