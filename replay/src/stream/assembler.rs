@@ -391,6 +391,9 @@ impl Assembler {
     fn remember(&mut self, bytes: &[u8], limits: &Limits, budget: &mut Budget) {
         let tail = &bytes[bytes.len().saturating_sub(limits.history_bytes)..];
         budget.history -= self.history.len();
+        if tail.len() < bytes.len() {
+            self.history.clear();
+        }
         // Twice the size is kept before the older half goes, so that bytes move once.
         if self.history.len() + tail.len() > 2 * limits.history_bytes {
             let surplus = (self.history.len() + tail.len()).saturating_sub(limits.history_bytes);

@@ -9,12 +9,16 @@
 //! on at most once, in stream order; everything held is bounded by [`Limits`].
 
 mod assembler;
+mod connection;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
 
 pub use assembler::{Assembler, Budget, Counts, Piece, Sink};
+pub use connection::{Connection, LetGo, Sinks};
 pub use table::{Fit, Table, Tracked};
 
 /// A connection's number within one pass over the input; an index into the list of flows.

@@ -1,10 +1,17 @@
 //! Frames become exchanges.
+//!
+//! - [`Pairing`] joins requests with their responses, one connection at a time.
 
+mod pairing;
+
+use std::fmt;
 use std::sync::Arc;
 
 use meshproof_wire::{Crc, Frame, Head, Protocol, RequestId};
 
 use crate::stream::{Flow, Mark};
+
+pub use pairing::{Limits, Pairing};
 
 /// What an exchange is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +27,24 @@ pub enum ExchangeKind {
     Goaway,
 }
 
+impl ExchangeKind {
+    /// The name used in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExchangeKind::Call => "call",
+            ExchangeKind::Oneway => "oneway",
+            ExchangeKind::Heartbeat => "heartbeat",
+            ExchangeKind::Goaway => "goaway",
+        }
+    }
+}
+
+impl fmt::Display for ExchangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum From {
@@ -29,6 +54,23 @@ pub enum From {
     Server,
     /// The capture does not tell who opened the connection.
     Unknown,
+}
+
+impl From {
+    /// The name used in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            From::Client => "client",
+            From::Server => "server",
+            From::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How an exchange ended.
@@ -44,6 +86,24 @@ pub enum Outcome {
     OrphanResponse,
 }
 
+impl Outcome {
+    /// The name used in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Oneway => "oneway",
+            Outcome::Unanswered => "unanswered",
+            Outcome::OrphanResponse => "orphan-response",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Where on the path a call was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hop {
@@ -57,6 +117,36 @@ pub enum Hop {
     Direct,
     /// Cannot be told.
     Unknown,
+}
+
+impl Hop {
+    /// What the acceptor's port says. A call straight from client to server looks like one
+    /// between sidecars; only a comparison with other capture points makes it [`Hop::Direct`].
+    pub fn of(flow: &Flow) -> Hop {
+        match flow.acceptor.port() {
+            12200 => Hop::Inbound,
+            12220 => Hop::Outbound,
+            12199 => Hop::App,
+            _ => Hop::Unknown,
+        }
+    }
+
+    /// The name used in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hop::Inbound => "inbound",
+            Hop::Outbound => "outbound",
+            Hop::App => "app",
+            Hop::Direct => "direct",
+            Hop::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// One side of an exchange: the frame that asks, or the one that answers.
