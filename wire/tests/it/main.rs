@@ -1,7 +1,6 @@
-//! Integration tests: real captures, generated streams, fuzz corpora.
+//! Tests of the crate against what real libraries wrote.
 
-mod bolt_captures;
 mod captures;
-mod corpora;
-mod loss;
-mod properties;
+mod frames;
+mod hessian_vectors;
+mod sofarpc;
