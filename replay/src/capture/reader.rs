@@ -134,9 +134,9 @@ impl Reader {
         let what = What::TimeBackwards {
             step_ns: self.last_ns - record.at_ns,
         };
-        let offset = self.window.offset();
-        self.notes
-            .add(offset.saturating_sub(record.len as u64), self.packets, what);
+        let behind = self.window.position() - record.position;
+        let offset = self.window.offset() - behind as u64;
+        self.notes.add(offset, self.packets, what);
     }
 
     #[cold]
