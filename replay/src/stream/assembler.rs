@@ -107,6 +107,11 @@ impl Assembler {
         self.held_bytes
     }
 
+    /// Whether bytes are missing that may still come.
+    pub fn waits(&self) -> bool {
+        !self.held.is_empty() || self.acked > self.next
+    }
+
     /// Takes the payload of one segment.
     pub fn segment(
         &mut self,

@@ -28,9 +28,8 @@ pub trait Sinks {
 pub struct Connection {
     to_acceptor: Assembler,
     to_opener: Assembler,
-    aside: u64,
-    far: u64,
-    far_segments: u64,
+    fins: [Option<i64>; 2],
+    let_go: LetGo,
 }
 
 /// What of a connection is let go beside its streams.
@@ -60,11 +59,7 @@ impl Connection {
 
     /// What was let go so far.
     pub fn let_go(&self) -> LetGo {
-        LetGo {
-            aside: self.aside,
-            far: self.far,
-            far_segments: self.far_segments,
-        }
+        self.let_go
     }
 
     /// Takes one segment; `payload` are the bytes of it that were captured.
@@ -81,13 +76,21 @@ impl Connection {
     ) {
         let direction = tracked.direction;
         if tracked.fit == Fit::FarAhead {
-            self.far += payload.len() as u64;
-            self.far_segments += 1;
+            self.let_go.far += payload.len() as u64;
+            self.let_go.far_segments += 1;
             return;
         }
         if segment.flags.has(Flags::RST) {
-            self.aside += payload.len() as u64;
+            self.let_go.aside += payload.len() as u64;
             return;
+        }
+        if segment.flags.has(Flags::FIN) {
+            let [to_acceptor, to_opener] = &mut self.fins;
+            let fin = match direction {
+                Direction::ToAcceptor => to_acceptor,
+                Direction::ToOpener => to_opener,
+            };
+            fin.get_or_insert(tracked.offset + i64::from(segment.payload_len));
         }
         if segment.payload_len > 0 || !payload.is_empty() {
             let piece = Piece {
@@ -105,19 +108,26 @@ impl Connection {
         }
     }
 
-    /// Nothing more comes: passes on what is held. `fin` is the FIN's offset in each direction;
-    /// `reason` is given to holes that nobody acknowledged.
+    /// Whether a direction waits for bytes that may still come.
+    pub fn waits(&self, direction: Direction) -> bool {
+        self.stream(direction).waits()
+    }
+
+    /// Nothing more comes: passes on what is held. `reason` is given to holes that nobody
+    /// acknowledged.
     pub fn finish(
         &mut self,
-        fin: impl Fn(Direction) -> Option<i64>,
         reason: GapReason,
         limits: &Limits,
         budget: &mut Budget,
         sinks: &mut impl Sinks,
     ) {
-        for direction in [Direction::ToAcceptor, Direction::ToOpener] {
+        for (direction, fin) in [Direction::ToAcceptor, Direction::ToOpener]
+            .into_iter()
+            .zip(self.fins)
+        {
             let (stream, mut sink) = self.toward(direction, sinks);
-            stream.finish(fin(direction), reason, limits, budget, &mut sink);
+            stream.finish(fin, reason, limits, budget, &mut sink);
         }
     }
 

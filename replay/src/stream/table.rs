@@ -334,11 +334,6 @@ impl Table {
             .is_some_and(|entry| entry.side(direction).anchored)
     }
 
-    /// Offset of the FIN of a stream, once seen.
-    pub fn fin(&self, id: FlowId, direction: Direction) -> Option<i64> {
-        self.entry(id)?.side(direction).fin
-    }
-
     /// Takes a connection that was let go (ended and lingered, succeeded by another, or the
     /// idlest at the limit). Call until `None` after each [`Table::track`].
     pub fn take_retired(&mut self) -> Option<FlowId> {

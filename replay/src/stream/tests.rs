@@ -98,15 +98,8 @@ impl Script {
     }
 
     fn finish(&mut self) {
-        for (flow, connection, log) in &mut self.flows {
-            let fin = |direction| self.table.fin(flow.id, direction);
-            connection.finish(
-                fin,
-                GapReason::EndOfCapture,
-                &self.limits,
-                &mut self.budget,
-                log,
-            );
+        for (_, connection, log) in &mut self.flows {
+            connection.finish(GapReason::EndOfCapture, &self.limits, &mut self.budget, log);
             for direction in [Direction::ToAcceptor, Direction::ToOpener] {
                 let counts = connection.stream(direction).counts();
                 for (what, n) in [
