@@ -127,6 +127,9 @@ pub struct Decoder<M> {
     front: Partial,
 }
 
+/// Offsets go no further than this, so that lengths can be added to them; a stream of 4 EiB is none.
+const OFFSET_MAX: u64 = 1 << 62;
+
 #[derive(Clone, Debug)]
 enum State<M> {
     /// Between two frames.
@@ -259,7 +262,7 @@ impl<M: Copy> Decoder<M> {
         }
         self.settle(sink);
         let at = self.at;
-        self.at = at.saturating_add(len);
+        self.at = at.saturating_add(len).min(OFFSET_MAX);
         match &mut self.state {
             State::Foreign => return,
             State::Body(body) => {

@@ -9,11 +9,13 @@
 //! - [`hessian`]: Hessian in the dialect of SOFA, as a tree with byte ranges.
 //! - [`sofarpc`]: what SOFARPC puts on top: service, method, apps, trace id, baggage.
 //! - [`address`]: addresses and VIP names, parsed in one place for everybody.
+//! - [`check`]: properties that hold for any bytes, for tests and fuzz targets.
 //!
 //! **Invariant:** what is not changed is kept as the bytes it came in.
 
 pub mod address;
 pub mod bolt;
+pub mod check;
 pub mod decoder;
 pub mod detect;
 pub mod hessian;

@@ -158,8 +158,8 @@ impl<M: Copy> Search<M> {
                 }
                 Judgement::Open { proof, tail, .. } => match (tail, proof, rest) {
                     (_, Proof::Weak, _) => self.advance(1),
-                    // The frame is longer than what may be held: it is believed, unless frames
-                    // that follow each other begin within it.
+                    // Too long for what may be held: it is believed, unless frames that follow
+                    // each other begin within it.
                     (Tail::Beyond, Proof::Strong, Rest::MayCome) => {
                         if let Some(at) = self.confirmed_behind(limits) {
                             self.advance(at - self.start);
@@ -243,12 +243,12 @@ enum Proof {
     Strong,
 }
 
-/// What is to be seen where the frame ends.
+/// What is to be seen where the frame ends, or the last of those that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tail {
-    /// Its end is not held.
+    /// That end is not held.
     Beyond,
-    /// Its end is held, and what follows agrees as far as it goes.
+    /// That end is held, and what follows agrees as far as it goes.
     Agrees,
 }
 
@@ -256,9 +256,10 @@ enum Tail {
 fn follow(bytes: &[u8], first: &Head, proof: Proof, at_origin: bool, limits: &Limits) -> Judgement {
     let mut at = first.frame_len();
     for followers in 0..FOLLOWERS {
-        let tail = match followers {
-            0 if at > bytes.len() as u64 => Tail::Beyond,
-            _ => Tail::Agrees,
+        let tail = if at > bytes.len() as u64 {
+            Tail::Beyond
+        } else {
+            Tail::Agrees
         };
         let rest = match usize::try_from(at) {
             Ok(at) => bytes.get(at..).unwrap_or(&[]),

@@ -1,6 +1,10 @@
-//! Tests of the crate against what real libraries wrote.
+//! Integration tests: real captures, vectors of real encoders, generated streams, fuzz corpora.
 
+mod bolt_captures;
 mod captures;
+mod corpora;
 mod frames;
 mod hessian_vectors;
+mod loss;
+mod properties;
 mod sofarpc;
