@@ -72,8 +72,10 @@ impl PcapNg {
             Err(Halt::Damage(what)) => Err(Begun::Header {
                 offset: window.offset(),
                 why: match what {
-                    What::BadBlock { why } => format!("expected a section header, but {why}"),
-                    what => format!("expected a section header, but {what}"),
+                    What::BadBlock { why } => {
+                        format!("expected a pcapng section header, but {why}")
+                    }
+                    what => format!("expected a pcapng section header, but {what}"),
                 },
                 advice: "the header is damaged; copy the file again",
             }),

@@ -65,7 +65,7 @@ fn no_capture_is_one_clear_error() {
     check_error(
         &version,
         expect![
-            "test: byte 0: expected a pcapng section header, but the section is not of pcapng version 1; what follows is not read; the header is damaged; copy the file again"
+            "test: byte 0: expected a pcapng section header, but the section is not of pcapng version 1; the header is damaged; copy the file again"
         ],
     );
     let mut order = PcapNg::new(Order::Little).bytes;
@@ -73,7 +73,7 @@ fn no_capture_is_one_clear_error() {
     check_error(
         &order,
         expect![
-            "test: byte 0: expected a pcapng section header, but the section header has no byte-order magic; what follows is not read; the header is damaged; copy the file again"
+            "test: byte 0: expected a pcapng section header, but the section header has no byte-order magic; the header is damaged; copy the file again"
         ],
     );
     check_error(
@@ -290,7 +290,7 @@ fn compressed_data_cut_or_damaged_in_the_middle() {
         }
         // What comes out of damaged deflate data may look like damage of the capture itself.
         let (some, findings) = packets(&flipped).unwrap();
-        assert!(some.len() < 6000 && !findings.is_empty(), "{findings:?}");
+        assert!(some.len() <= 6000 && !findings.is_empty(), "{findings:?}");
     }
 }
 
