@@ -7,6 +7,7 @@
 //! - [`row`]: one exchange of a replay, with bodies.
 //! - [`histogram`]: latency and lateness, as they stand in a record.
 //! - [`manifest`]: what a finished run says of itself.
+//! - [`report`]: terminal, HTML, JUnit and JSON, made from a record.
 //! - [`store`]: the folder on disk; the one module here that touches files.
 //!
 //! **Invariant:** a report is made from the record alone, and can be made again from it.
@@ -16,6 +17,7 @@ pub mod event;
 pub mod histogram;
 pub mod ledger;
 pub mod manifest;
+pub mod report;
 pub mod row;
 pub mod store;
 pub mod verdict;

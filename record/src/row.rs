@@ -74,6 +74,24 @@ pub struct ExchangeRow {
     pub differences: Vec<Difference>,
 }
 
+impl ExchangeRow {
+    /// Whether a judged difference was found.
+    pub fn differs(&self) -> bool {
+        self.differences.iter().any(|difference| difference.judged)
+    }
+
+    /// Actual minus intended send time; a send that came early is not late.
+    pub fn lateness_ns(&self) -> Option<u64> {
+        Some(self.sent_ns?.saturating_sub(self.intended_ns?))
+    }
+
+    /// From the intended send time (the actual one, where none was intended) to the answer.
+    pub fn latency_ns(&self) -> Option<u64> {
+        let from = self.intended_ns.or(self.sent_ns)?;
+        Some(self.answered_ns?.saturating_sub(from))
+    }
+}
+
 /// What became of an exchange in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,6 +2,7 @@
 
 mod completions;
 mod man;
+pub(crate) mod report;
 
 use clap::Subcommand;
 
@@ -10,6 +11,8 @@ use crate::exit::Failure;
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Say again what a run showed: summary, HTML page, JUnit, JSON
+    Report(report::Args),
     /// Write a shell completion script
     Completions(completions::Args),
     /// Write the man pages
@@ -20,6 +23,7 @@ impl Command {
     /// Does the work; the value is the exit code.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match self {
+            Command::Report(args) => report::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }
