@@ -110,7 +110,7 @@ impl Account {
 /// Holds the front of one head while it passes over bodies; a whole frame where frames are asked
 /// for (up to [`Limits::frame_bytes_max`], growing as its bytes come); up to
 /// [`Limits::resync_bytes_max`] while it looks for a frame, whose delivery is then late by up to
-/// two more frames.
+/// three more frames.
 #[derive(Clone, Debug)]
 pub struct Decoder<M> {
     detail: Detail,

@@ -12,7 +12,7 @@ use crate::bolt::{Command, Head, Step};
 use crate::protocol::Kind;
 
 /// Heads that must follow a frame before it is believed, where the bytes are there.
-const FOLLOWERS: usize = 2;
+const FOLLOWERS: usize = 3;
 
 /// Longest class name that is believed; real ones have some 50 bytes.
 const CLASS_LEN_MAX: u16 = 512;
