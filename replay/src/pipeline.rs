@@ -19,6 +19,9 @@ use crate::stream::{
 /// Looks at what a pass over a capture yields. Every method has a default that does nothing, so
 /// a visitor names only what it wants.
 pub trait Visitor {
+    /// The capture begins: time of its first packet, in nanoseconds since the Unix epoch. Comes
+    /// before everything else, and not at all where there is no packet.
+    fn start(&mut self, _start_ns: u64) {}
     /// A connection was seen for the first time.
     fn opened(&mut self, _flow: &Arc<Flow>) {}
     /// Bytes of a stream, in order, each once.
@@ -170,7 +173,13 @@ impl Pass {
 
     /// Takes a packet.
     pub fn packet<V: Visitor>(&mut self, packet: &Packet<'_>, visitor: &mut V) {
-        let start_ns = *self.outcome.start_ns.get_or_insert(packet.at_ns);
+        let start_ns = match self.outcome.start_ns {
+            Some(start_ns) => start_ns,
+            None => {
+                visitor.start(packet.at_ns);
+                *self.outcome.start_ns.insert(packet.at_ns)
+            }
+        };
         let packets = &mut self.outcome.ledger.packets;
         packets.total += 1;
         if (packet.data.len() as u64) < u64::from(packet.orig_len) {

@@ -1,7 +1,9 @@
 //! Frames become exchanges.
 //!
 //! - [`Pairing`] joins requests with their responses, one connection at a time.
+//! - [`Listing`] is an exchange as it is listed, field by field.
 
+pub mod listing;
 mod pairing;
 
 use std::fmt;
@@ -11,6 +13,7 @@ use meshproof_wire::{Crc, Frame, Head, Protocol, RequestId};
 
 use crate::stream::{Flow, Mark};
 
+pub use listing::Listing;
 pub use pairing::{Limits, Pairing};
 
 /// What an exchange is for.

@@ -1,3 +1,4 @@
 //! Integration tests, in one binary.
 
 mod capture;
+mod pipeline;
