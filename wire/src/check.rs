@@ -1,6 +1,10 @@
 //! Properties that hold for any bytes at all: called by tests with bytes that they make, and by
 //! the fuzz targets with bytes that nobody would think of.
 
+mod hessian;
+
+pub use hessian::hessian;
+
 use crate::bolt::{self, Build};
 use crate::decoder::{Account, Decoded, Decoder, Detail, Limits, Start};
 use crate::protocol::{Crc, Frame, RequestId};

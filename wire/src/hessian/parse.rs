@@ -340,11 +340,7 @@ impl<'b> Parser<'b> {
             Some(b'T') => {
                 let back = self.at;
                 self.at += 1;
-                let int = matches!(
-                    self.body.get(self.at),
-                    Some(0x90..=0xbf | 0xc8..=0xcf | 0xd4..=0xd7)
-                );
-                if int && let Ok(id) = self.type_index() {
+                if let Ok(id) = self.type_index() {
                     return Ok(Some(id));
                 }
                 self.at = back;

@@ -26,9 +26,18 @@ const CHUNK: usize = 0x8000;
 #[derive(Debug, Default)]
 pub struct Writer {
     out: Vec<u8>,
-    classes: HashMap<String, i32>,
+    classes: HashMap<String, Vec<Definition>>,
+    defined: i32,
     types: HashMap<String, i32>,
     begun: u32,
+}
+
+/// A class as it was defined. One class has one set of fields, but what is copied may come from
+/// elsewhere.
+#[derive(Debug)]
+struct Definition {
+    fields: Vec<String>,
+    index: i32,
 }
 
 /// Whether a list needs [`Writer::end`]: one whose type was named before ends by its length.
@@ -241,21 +250,32 @@ impl Writer {
     /// values of the fields follow, in their order; nothing ends it.
     pub fn object(&mut self, class: &str, fields: &[&str]) -> &mut Self {
         self.begun += 1;
-        let known = self.classes.get(class).copied();
-        let index = known.unwrap_or_else(|| {
-            let index = self.classes.len() as i32;
-            self.classes.insert(class.to_owned(), index);
-            self.out.push(b'O');
-            write_int(&mut self.out, utf16_len(class) as i32);
-            encode(class, &mut self.out);
-            write_int(&mut self.out, fields.len() as i32);
-            for field in fields {
-                write_string(&mut self.out, field);
-            }
-            index
+        let known = self.classes.get(class).and_then(|definitions| {
+            let same = |found: &&Definition| found.fields == fields;
+            definitions.iter().find(same).map(|found| found.index)
         });
+        let index = known.unwrap_or_else(|| self.define(class, fields));
         self.out.push(b'o');
         self.int(index)
+    }
+
+    fn define(&mut self, class: &str, fields: &[&str]) -> i32 {
+        let index = self.defined;
+        self.defined += 1;
+        let definition = Definition {
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            index,
+        };
+        let all = self.classes.entry(class.to_owned()).or_default();
+        all.push(definition);
+        self.out.push(b'O');
+        write_int(&mut self.out, utf16_len(class) as i32);
+        encode(class, &mut self.out);
+        write_int(&mut self.out, fields.len() as i32);
+        for field in fields {
+            write_string(&mut self.out, field);
+        }
+        index
     }
 
     /// The number that a reference to the next list, map or instance will have.

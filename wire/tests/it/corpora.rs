@@ -28,3 +28,8 @@ fn bolt() {
         check::bolt_head(bytes);
     });
 }
+
+#[test]
+fn hessian() {
+    replay("hessian", check::hessian);
+}

@@ -4,6 +4,8 @@ mod bolt_captures;
 mod captures;
 mod corpora;
 mod frames;
+mod hessian_damage;
+mod hessian_properties;
 mod hessian_vectors;
 mod loss;
 mod properties;

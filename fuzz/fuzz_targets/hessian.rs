@@ -1,0 +1,6 @@
+//! Hessian bodies.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    meshproof_wire::check::hessian(bytes);
+});
