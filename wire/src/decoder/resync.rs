@@ -275,8 +275,14 @@ fn follow(bytes: &[u8], first: &Head, proof: Proof, at_origin: bool, limits: &Li
             }
             _ => return Judgement::Refused,
         };
-        if read_as(rest, &next) == Shape::Wrong {
-            return Judgement::Refused;
+        match read_as(rest, &next) {
+            Shape::Wrong => return Judgement::Refused,
+            // Judged when it is all there, so that it does not matter how bytes are fed.
+            Shape::Cut => {
+                let need = at.saturating_add(parts(&next).content.start as u64);
+                return Judgement::open(need, proof, Tail::Beyond);
+            }
+            Shape::Right(_) => {}
         }
         // Chance can end a false frame where a real one begins. Then nothing binds the two.
         if followers == 0 && !at_origin && !akin(bytes, first, &next) {
@@ -406,9 +412,11 @@ fn read_as(bytes: &[u8], head: &Head) -> Shape {
     if !class.iter().copied().all(in_a_class_name) {
         return Shape::Wrong;
     }
+    if class.len() < parts.class.len() {
+        return Shape::Cut;
+    }
     match read_headers(there(&parts.headers), parts.headers.len()) {
         Shape::Right(_) if class.len() >= 4 || is_heartbeat(head) => Shape::Right(Proof::Strong),
-        Shape::Right(_) if class.len() < usize::from(head.class_len) => Shape::Cut,
         other => other,
     }
 }
