@@ -10,6 +10,7 @@
 //! - [`map`]: what a rewrite replaces by what, and where a replay may go.
 //! - [`targets`]: where a replay may send, and what.
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.
+//! - [`stub`]: a provider that answers from recorded responses.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
 //!
 //! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
@@ -22,4 +23,5 @@ pub mod map;
 pub mod packet;
 pub mod pipeline;
 pub mod stream;
+pub mod stub;
 pub mod targets;

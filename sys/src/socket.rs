@@ -27,3 +27,9 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
 }
+
+/// Makes closing this connection a reset, and lets go of what was not sent.
+pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO))?;
+    Ok(())
+}

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use meshproof_wire::Frame;
+use meshproof_wire::{Frame, sofarpc};
 
-/// A call by name and arguments. Two requests with equal calls ask for the same thing.
+/// A call by name and arguments. Two requests of equal service, method and arguments ask for the
+/// same thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Call {
     /// The service, `com.alipay.demo.SampleService:1.0`; for plain BOLT the class of the content.
@@ -12,25 +13,30 @@ pub struct Call {
     /// The method; `None` where the protocol on top is not known.
     pub method: Option<String>,
     /// Hash of the arguments; of the whole content where nothing tells which part they are.
-    pub arguments: [u8; 16],
-    /// Trace id and span, where the request carries them: the one call that this is.
+    pub arguments: u64,
+    /// Trace id and place in the trace, where the request carries them: the one call that this is.
     pub trace: Option<String>,
 }
 
 impl Call {
     /// Reads a request.
     pub fn of(frame: &Frame) -> Call {
-        let headers = frame.headers();
-        let header = |key: &str| headers.get(key).map(str::to_owned);
-        let service = header("sofa_head_target_service").or_else(|| header("service"));
-        let hash = blake3::hash(frame.content());
-        let mut arguments = [0; 16];
-        arguments.copy_from_slice(&hash.as_bytes()[..16]);
+        let arguments = sofarpc::argument_hash(frame);
+        let class = || frame.class().unwrap_or_default().to_owned();
+        let Some(request) = sofarpc::request(frame) else {
+            return Call {
+                service: class(),
+                method: None,
+                arguments,
+                trace: None,
+            };
+        };
+        let place = request.rpc_id.unwrap_or_default();
         Call {
-            service: service.unwrap_or_else(|| frame.class().unwrap_or_default().to_owned()),
-            method: header("sofa_head_method_name"),
+            service: request.service.unwrap_or_else(class),
+            method: request.method,
             arguments,
-            trace: header("rpc_trace_context.sofaTraceId"),
+            trace: request.trace.map(|trace| format!("{trace}/{place}")),
         }
     }
 }

@@ -3,10 +3,21 @@
 //! - [`call`]: what a request calls, as far as its bytes tell.
 //! - [`pace`]: when requests are meant to be sent, and how late they may be.
 //! - [`plan`]: which request goes where, with which id, and which are left out and why.
+//! - [`run`]: sockets and clocks; a plan is carried out on one thread.
+//! - [`outcome`]: what became of each request, and of the run.
+//! - [`judge`]: answers compared, sums closed, claims judged.
+//!
+//! **Invariant:** all but `run` is pure, and `run` decides nothing that a plan could have decided.
 
 pub(crate) mod book;
 pub mod call;
+pub mod judge;
 pub mod outcome;
 pub mod pace;
 pub mod plan;
 pub mod run;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! What a run shows: answers compared, sums closed, claims judged.
+
+use std::collections::BTreeMap;
+
+use meshproof_record::difference::Difference;
+use meshproof_record::histogram::Recorder;
+use meshproof_record::ledger::ReplayLedger;
+use meshproof_record::verdict::{Claim, Verdict};
+use meshproof_wire::Frame;
+
+use super::outcome::{Compared, End, Run, Stop, Unsent, ledger};
+use super::pace::{LatenessLimit, Pace};
+use super::plan::Plan;
+
+/// How a recorded and an observed answer are compared.
+pub trait Compare {
+    /// Where they part; empty where they do not. Ids are never compared.
+    fn compare(&self, recorded: &Frame, observed: &Frame) -> Vec<Difference>;
+}
+
+/// What a run is judged by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// The pace that was asked for.
+    pub pace: Pace,
+    /// How late sends may be.
+    pub lateness: LatenessLimit,
+    /// Answers of our own stubs that fitted service and method only.
+    pub loose: u64,
+}
+
+/// A run, judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The account.
+    pub ledger: ReplayLedger,
+    /// What is claimed, and what was shown of it.
+    pub claims: Vec<Claim>,
+    /// Where answers part from the recorded ones, by index into [`Plan::sends`]; also what is
+    /// shown and not judged.
+    pub differences: BTreeMap<usize, Vec<Difference>>,
+    /// Answers with a difference that is judged.
+    pub differed: u64,
+    /// From the intended time (without a schedule: from the turn) to the answer.
+    pub latency: Recorder,
+    /// From the intended time to the send; empty without a schedule.
+    pub lateness: Recorder,
+}
+
+/// Compares every answer, closes the account and judges the claims.
+pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Judged {
+    let mut latency = Recorder::new();
+    let mut lateness = Recorder::new();
+    let mut differences = BTreeMap::new();
+    let mut differed = 0;
+    let mut late_sends = 0;
+    // What did not come although it was recorded.
+    let mut missing = Missing::default();
+    for (at, outcome) in run.outcomes.iter().enumerate() {
+        if let Some(ns) = outcome.latency_ns() {
+            latency.record(ns);
+        }
+        if let (Some(ns), true) = (outcome.lateness_ns(), terms.pace.has_schedule()) {
+            lateness.record(ns);
+            late_sends += u64::from(ns > terms.lateness.late_ns);
+        }
+        let recorded_in_time = recorded(plan, at).is_some_and(|recorded| !recorded.late);
+        match outcome.end {
+            End::TimedOut { .. } if recorded_in_time => missing.timed_out += 1,
+            End::Lost(_) if recorded_in_time => missing.lost += 1,
+            End::Unsent(Unsent::Unreachable) => missing.unreachable += 1,
+            _ => {}
+        }
+        if let (End::Answered, Some(observed), Some(recorded)) =
+            (outcome.end, &outcome.observed, recorded_answer(plan, at))
+        {
+            let found = compare.compare(recorded, observed);
+            differed += u64::from(found.iter().any(|difference| difference.judged));
+            if !found.is_empty() {
+                differences.insert(at, found);
+            }
+        }
+    }
+    let ledger = ledger(plan, run, |at| match recorded_answer(plan, at) {
+        Some(_) => Compared::Yes,
+        None => Compared::No,
+    });
+    let facts = Facts {
+        plan,
+        run,
+        terms,
+        ledger: &ledger,
+        missing,
+        differed,
+    };
+    let mut claims = vec![facts.functional(), facts.account(), facts.targets()];
+    if terms.pace.has_schedule() {
+        claims.push(facts.latency(&lateness, late_sends));
+    }
+    Judged {
+        claims,
+        ledger,
+        differences,
+        differed,
+        latency,
+        lateness,
+    }
+}
+
+fn recorded(plan: &Plan, send: usize) -> Option<RecordedAnswer<'_>> {
+    let exchange = &plan.items.get(plan.sends.get(send)?.item)?.exchange;
+    let half = exchange.response.as_ref()?;
+    Some(RecordedAnswer {
+        frame: half.frame.as_ref(),
+        late: exchange.late,
+    })
+}
+
+struct RecordedAnswer<'a> {
+    frame: Option<&'a Frame>,
+    late: bool,
+}
+
+fn recorded_answer(plan: &Plan, send: usize) -> Option<&Frame> {
+    recorded(plan, send)?.frame
+}
+
+/// Requests whose recorded answer was in time, and that got none.
+#[derive(Clone, Copy, Default)]
+struct Missing {
+    timed_out: u64,
+    lost: u64,
+    unreachable: u64,
+}
+
+struct Facts<'a> {
+    plan: &'a Plan,
+    run: &'a Run,
+    terms: &'a Terms,
+    ledger: &'a ReplayLedger,
+    missing: Missing,
+    differed: u64,
+}
+
+impl Facts<'_> {
+    fn functional(&self) -> Claim {
+        let counters = &self.run.counters;
+        let compared = self.ledger.compared;
+        let wrong = listed(&[
+            (self.differed, "answers differ from the recorded ones"),
+            (
+                counters.surplus,
+                "answers came that nobody asked for (or twice)",
+            ),
+            (self.missing.timed_out, "requests timed out"),
+            (
+                self.missing.lost,
+                "requests were lost with their connection",
+            ),
+            (
+                counters.unreadable_bytes,
+                "bytes of the server are no frame",
+            ),
+        ]);
+        let unsure = listed(&[
+            (
+                self.missing.unreachable,
+                "requests were not sent: the target accepted no connection",
+            ),
+            (
+                self.terms.loose,
+                "answers came from a stub that matched service and method only",
+            ),
+            (
+                u64::from(self.run.stop == Stop::Interrupted),
+                "stop was asked for before the end",
+            ),
+        ]);
+        let (verdict, why) = if !wrong.is_empty() {
+            (Verdict::Fail, format!("of {compared} compared: {wrong}"))
+        } else if compared == 0 && unsure.is_empty() {
+            (Verdict::Invalid, "nothing was compared".to_owned())
+        } else if !unsure.is_empty() && (self.missing.unreachable == 0 || compared == 0) {
+            (
+                Verdict::Invalid,
+                format!("{compared} answers compared, but {unsure}"),
+            )
+        } else if !unsure.is_empty() {
+            (Verdict::Fail, format!("of {compared} compared: {unsure}"))
+        } else {
+            (
+                Verdict::Pass,
+                format!("{compared} answers compared, no difference"),
+            )
+        };
+        Claim::new("functional", verdict, why)
+    }
+
+    fn account(&self) -> Claim {
+        let open = self.ledger.check();
+        let sums: Vec<String> = open.iter().map(ToString::to_string).collect();
+        match sums.is_empty() {
+            true => Claim::new(
+                "ledger",
+                Verdict::Pass,
+                format!(
+                    "{} recorded exchanges, each in one bucket",
+                    self.ledger.recorded
+                ),
+            ),
+            false => Claim::new("ledger", Verdict::Fail, sums.join("; ")),
+        }
+    }
+
+    fn targets(&self) -> Claim {
+        let refused: u64 = self.ledger.refused.values().sum();
+        let sent = self.ledger.sent;
+        if sent == 0 {
+            return Claim::new(
+                "targets",
+                Verdict::Invalid,
+                format!("nothing was sent; {refused} requests were refused"),
+            );
+        }
+        let targets: std::collections::BTreeSet<_> =
+            self.plan.connections.iter().map(|c| c.target).collect();
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        let shown = targets.iter().take(4).cloned().collect::<Vec<_>>();
+        let more = targets.len().saturating_sub(shown.len());
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Claim::new(
+            "targets",
+            Verdict::Pass,
+            format!(
+                "{sent} requests to {}{more}; {refused} refused",
+                shown.join(", ")
+            ),
+        )
+    }
+
+    fn latency(&self, lateness: &Recorder, late: u64) -> Claim {
+        let sends = lateness.count();
+        let limit = &self.terms.lateness;
+        let p99 = lateness.quantile_ns(0.99);
+        let told = format!(
+            "p99 lateness {} ms (limit {}), {late} of {sends} sends more than {} ms late (limit {} %)",
+            as_ms(p99),
+            as_ms(limit.p99_ns),
+            as_ms(limit.late_ns),
+            limit.share * 100.0,
+        );
+        let held = sends > 0 && limit.holds(p99, late, sends);
+        match held {
+            true => Claim::new("latency", Verdict::Pass, format!("pace held: {told}")),
+            false => Claim::new(
+                "latency",
+                Verdict::Invalid,
+                format!("pace not held: {told}"),
+            ),
+        }
+    }
+}
+
+fn as_ms(ns: u64) -> String {
+    let ms = ns as f64 / 1e6;
+    if ms >= 10.0 || ns.is_multiple_of(1_000_000) {
+        format!("{ms:.0}")
+    } else {
+        format!("{ms:.2}")
+    }
+}
+
+/// `2 a, 1 b`, without what is 0.
+fn listed(facts: &[(u64, &str)]) -> String {
+    let told: Vec<String> = facts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
+}
+
+/// Compares status, class, header map and body without decoding the body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl Compare for Plain {
+    fn compare(&self, recorded: &Frame, observed: &Frame) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut check = |path: &str, recorded: Option<String>, observed: Option<String>| {
+            if recorded != observed {
+                found.push(Difference {
+                    path: path.to_owned(),
+                    recorded,
+                    observed,
+                    judged: true,
+                });
+            }
+        };
+        let status = |frame: &Frame| frame.head.status.map(|status| status.to_string());
+        check("status", status(recorded), status(observed));
+        let class = |frame: &Frame| Some(String::from_utf8_lossy(frame.class_bytes()).into_owned());
+        check("class", class(recorded), class(observed));
+        let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+            recorded.headers().texts().collect(),
+            observed.headers().texts().collect(),
+        );
+        for key in ours
+            .keys()
+            .chain(theirs.keys().filter(|key| !ours.contains_key(*key)))
+        {
+            check(
+                &format!("headers.{key}"),
+                ours.get(key).cloned(),
+                theirs.get(key).cloned(),
+            );
+        }
+        if recorded.content() != observed.content() {
+            let told = |frame: &Frame| {
+                let content = frame.content();
+                let hash = blake3::hash(content).to_hex();
+                Some(format!("{} bytes, blake3 {:.16}", content.len(), hash))
+            };
+            check("body", told(recorded), told(observed));
+        }
+        found
+    }
+}

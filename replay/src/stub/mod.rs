@@ -1,0 +1,12 @@
+//! A provider that answers from recorded responses.
+//!
+//! - [`shelf`]: which recorded answer belongs to a request; pure.
+//! - [`serve`]: the sockets.
+//!
+//! **Invariant:** an answer that fits only loosely is told, and never makes a pass.
+
+pub mod serve;
+pub mod shelf;
+
+pub use serve::{Latency, Options, Stub};
+pub use shelf::{Report, Shelf};
