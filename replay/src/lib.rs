@@ -7,6 +7,7 @@
 //! - [`packet`]: link, IP and TCP headers of one packet.
 //! - [`stream`]: TCP connections and their two byte streams, as a state machine on packet time.
 //! - [`exchange`]: frames become exchanges, and every byte finds its place in the ledger.
+//! - [`audit`]: a search of a rewritten capture for what must not be there.
 //! - [`map`]: what a rewrite replaces by what, and where a replay may go.
 //! - [`targets`]: where a replay may send, and what.
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.
@@ -16,6 +17,7 @@
 //! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
 //! files and sockets are touched in `capture`, `engine` and `stub` only.
 
+pub mod audit;
 pub mod capture;
 pub mod engine;
 pub mod exchange;
