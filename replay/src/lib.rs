@@ -24,6 +24,7 @@ pub mod exchange;
 pub mod map;
 pub mod packet;
 pub mod pipeline;
+pub mod rewrite;
 pub mod stream;
 pub mod stub;
 pub mod targets;
