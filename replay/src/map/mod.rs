@@ -9,6 +9,7 @@ mod overlap;
 mod parse;
 mod path;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -210,5 +211,23 @@ impl Host {
             name: name.to_owned(),
             port,
         })
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl fmt::Display for Matches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Matches::Whole(text) => f.write_str(text),
+            Matches::Pattern(pattern) => write!(f, "/{pattern}/"),
+        }
     }
 }

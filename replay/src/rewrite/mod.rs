@@ -1,8 +1,150 @@
 //! A capture becomes another one in which nothing of the original deployment is left.
 //!
-//! **Invariant:** what no rule concerns is copied as it came.
+//! Two passes over the same packets. The first one reads the streams and notes, for each frame,
+//! which bytes become which. The second one follows every segment to its place in the stream and
+//! gives it the bytes that are there now: so copies that were sent again, in whatever cut,
+//! sequence and acknowledgement numbers and blocks of selective ones all follow by one function.
+//!
+//! The map reaches addresses and ports of packets, header maps and every string of a body, and
+//! the IPv4 address in hex at the front of SOFA trace ids. What cannot be understood is left out
+//! or becomes zeros unless the map says `keep`, and is counted in the [`Summary`].
+//!
+//! **Invariants:** what no rule concerns is copied as it came; a frame that was rewritten decodes
+//! to the same structure, or is emptied and counted; nothing here reads a clock.
+//!
+//! **Limits:** what the first pass notes is bounded by [`Limits::plan_bytes_max`].
 
 mod address;
+mod checksum;
 mod frame;
+mod link;
+mod packet;
+mod plan;
 mod pseudonym;
+mod stream_plan;
+mod summary;
 mod text;
+
+use std::io::Write;
+
+use crate::capture::{self, Captures, Packet, Packets, Writer};
+use crate::map::Map;
+use crate::pipeline::{self, Options};
+use packet::{Editor, Made};
+use plan::Planner;
+use text::Rules;
+
+pub use summary::{Frames, Packets as PacketCounts, RuleUse, Summary};
+
+/// What a rewrite holds at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory for what changes: 32 and the new bytes for each edit.
+    pub plan_bytes_max: usize,
+}
+
+impl Limits {
+    /// 1 GiB, which is some ten million changed strings.
+    pub const USUAL: Limits = Limits {
+        plan_bytes_max: 1 << 30,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::USUAL
+    }
+}
+
+/// Why a rewrite cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The capture cannot be read (again).
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
+    /// The output cannot be written.
+    #[error("writing the rewritten capture: {0}")]
+    Write(#[source] std::io::Error),
+    /// There is more to change than is held in memory.
+    #[error(
+        "more than {plan_bytes_max} bytes are needed to note what changes; rewrite a part of the capture at a time"
+    )]
+    TooMuch {
+        /// The limit.
+        plan_bytes_max: usize,
+    },
+}
+
+/// Rewrites captures by a map into one pcapng.
+///
+/// Reads twice, so that what can be read once only (a pipe) is refused. With a map that hides
+/// nothing every packet is copied.
+///
+/// # Errors
+/// The captures cannot be read, the output cannot be written, or the limit is reached.
+pub fn rewrite<W: Write>(
+    captures: &mut Captures,
+    map: &Map,
+    limits: Limits,
+    out: &mut Writer<W>,
+) -> Result<Summary, Error> {
+    if map.hides_nothing() {
+        return copy(captures, out);
+    }
+    let rules = Rules::new(map);
+    let options = Options::FRAMES;
+    let mut planner = Planner::new(&rules, map.keep, limits.plan_bytes_max);
+    let mut outcome = pipeline::read(captures, &options, &mut planner)?;
+    outcome.add_findings(&captures.findings());
+    if planner.is_full() {
+        let plan_bytes_max = limits.plan_bytes_max;
+        return Err(Error::TooMuch { plan_bytes_max });
+    }
+    let (plan, hits, mut summary) = planner.finish();
+    for (name, count) in &outcome.ledger.findings {
+        summary.find(name, *count);
+    }
+    captures.rewind()?;
+    let mut editor = Editor::new(&rules, map.keep, &plan, options.stream, hits, summary);
+    while let Some(packet) = captures.next()? {
+        match editor.packet(&packet) {
+            Made::Dropped => {}
+            Made::Same => out.write(&packet).map_err(Error::Write)?,
+            Made::Changed(parts) => {
+                for (data, orig_len) in &parts {
+                    out.write(&Packet {
+                        data,
+                        orig_len: *orig_len,
+                        ..packet
+                    })
+                    .map_err(Error::Write)?;
+                }
+            }
+        }
+    }
+    let Editor {
+        mut summary, hits, ..
+    } = editor;
+    summary.rules = summary::rule_uses(map, &hits);
+    debug_assert!(summary.closes());
+    Ok(summary)
+}
+
+/// Nothing to hide: every packet as it is.
+fn copy<W: Write>(captures: &mut Captures, out: &mut Writer<W>) -> Result<Summary, Error> {
+    let mut summary = Summary {
+        schema: Summary::SCHEMA,
+        ..Summary::default()
+    };
+    while let Some(packet) = captures.next()? {
+        out.write(&packet).map_err(Error::Write)?;
+        summary.packets.read += 1;
+        summary.packets.unchanged += 1;
+        summary.packets.written += 1;
+    }
+    for finding in captures.findings() {
+        summary.find(finding.what.name(), finding.count);
+    }
+    Ok(summary)
+}
