@@ -3,6 +3,7 @@
 mod completions;
 mod man;
 pub(crate) mod report;
+mod rewrite;
 
 use clap::Subcommand;
 
@@ -11,6 +12,8 @@ use crate::exit::Failure;
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Replace addresses, names and personal values in captures by a map
+    Rewrite(rewrite::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
     /// Write a shell completion script
@@ -23,6 +26,7 @@ impl Command {
     /// Does the work; the value is the exit code.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match self {
+            Command::Rewrite(args) => rewrite::run(args),
             Command::Report(args) => report::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),

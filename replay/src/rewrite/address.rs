@@ -268,7 +268,10 @@ pub(super) fn hex_like(address: Ipv4Addr, like: &str) -> String {
 }
 
 /// Maximal runs of bytes that fit.
-fn runs(bytes: &[u8], fits: impl Fn(u8) -> bool + Copy) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn runs(
+    bytes: &[u8],
+    fits: impl Fn(u8) -> bool + Copy,
+) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at + bytes.get(at..)?.iter().position(|byte| fits(*byte))?;

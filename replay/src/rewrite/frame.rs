@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use meshproof_wire::Frame;
 use meshproof_wire::bolt::{HeaderMap, Parts};
-use meshproof_wire::hessian::{self, Document, NodeId, Value, Writer};
+use meshproof_wire::hessian::{self, Document, NodeId, Role, Value, Writer};
 
 use super::text::{Hits, Place, Rules};
 use crate::map::{Keep, Path, Step};
@@ -183,11 +183,15 @@ fn body_changes(
     let (document, _) = Document::parse(content);
     let mut made: Vec<Change> = Vec::new();
     let mut texts: Vec<(NodeId, String)> = Vec::new();
-    walk(&document, |path, node| {
+    walk(&document, |path, role, node| {
         let place = Place { path, header: None };
         match document.value(node) {
             Value::String(text) => {
-                if let Some(new) = rules.text(place, text, hits) {
+                let new = match role {
+                    Role::Key => rules.key(place, text, hits),
+                    _ => rules.text(place, text, hits),
+                };
+                if let Some(new) = new {
                     notes.inexact += u64::from(!document.is_exact(node));
                     texts.push((node, new));
                 }
@@ -207,7 +211,7 @@ fn body_changes(
                 }
             }
             other => {
-                let Some(pseudonyms) = rules.redacts(place) else {
+                let Some(pseudonyms) = rules.redacts(place).filter(|_| role == Role::Value) else {
                     return;
                 };
                 let range = document.range(node);
@@ -287,10 +291,11 @@ fn written(range: Range<usize>, write: impl FnOnce(&mut Writer)) -> Change {
 }
 
 /// Visits every value and key of a body with its path, without recursion. A key has the path of
-/// its entry.
-fn walk(document: &Document, mut visit: impl FnMut(&Path, NodeId)) {
+/// the map that it stands in, and so has what stands in a key.
+pub(super) fn walk(document: &Document, mut visit: impl FnMut(&Path, Role, NodeId)) {
     struct Due {
         node: NodeId,
+        role: Role,
         depth: usize,
         steps: Vec<Step>,
     }
@@ -302,6 +307,7 @@ fn walk(document: &Document, mut visit: impl FnMut(&Path, NodeId)) {
         .rev()
         .map(|(index, node)| Due {
             node: *node,
+            role: Role::Value,
             depth: 0,
             steps: vec![Step::Index(index)],
         })
@@ -310,11 +316,12 @@ fn walk(document: &Document, mut visit: impl FnMut(&Path, NodeId)) {
         path.0.truncate(due.depth);
         path.0.extend(due.steps);
         let depth = path.0.len();
-        visit(&path, due.node);
+        visit(&path, due.role, due.node);
         let first = stack.len();
-        let mut push = |node: &NodeId, steps| {
+        let mut push = |node: &NodeId, role, steps| {
             stack.push(Due {
                 node: *node,
+                role,
                 depth,
                 steps,
             });
@@ -322,26 +329,29 @@ fn walk(document: &Document, mut visit: impl FnMut(&Path, NodeId)) {
         match document.value(due.node) {
             Value::List { items, .. } => {
                 for (index, item) in items.iter().enumerate() {
-                    push(item, vec![Step::Index(index)]);
+                    push(item, due.role, vec![Step::Index(index)]);
                 }
             }
             Value::Map { entries, .. } => {
                 for entry in entries.chunks(2) {
-                    let name = entry.first().map(|key| key_name(document, *key));
-                    for node in entry {
-                        push(node, name.clone().unwrap_or_default());
+                    let Some(key) = entry.first() else {
+                        continue;
+                    };
+                    push(key, Role::Key, Vec::new());
+                    if let Some(value) = entry.get(1) {
+                        push(value, due.role, key_name(document, *key));
                     }
                 }
             }
             Value::Instance { names, fields, .. } => {
                 for (at, field) in fields.iter().enumerate() {
                     let name = names.get(at).and_then(|name| document.text(*name));
-                    push(field, steps_of(name.unwrap_or_default()));
+                    push(field, due.role, steps_of(name.unwrap_or_default()));
                 }
             }
             Value::Remote { .. } => {
                 for child in document.children(due.node) {
-                    push(child, Vec::new());
+                    push(child, due.role, Vec::new());
                 }
             }
             _ => {}

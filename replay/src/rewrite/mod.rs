@@ -20,6 +20,7 @@ mod frame;
 mod link;
 mod packet;
 mod plan;
+mod propose;
 mod pseudonym;
 mod stream_plan;
 mod summary;
@@ -34,6 +35,7 @@ use packet::{Editor, Made};
 use plan::Planner;
 use text::Rules;
 
+pub use propose::propose;
 pub use summary::{Frames, Packets as PacketCounts, RuleUse, Summary};
 
 /// What a rewrite holds at most.

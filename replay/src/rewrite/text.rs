@@ -204,12 +204,18 @@ impl Rules {
 
     /// What a text becomes; `None` where it stays.
     pub(super) fn text(&self, place: Place<'_>, text: &str, hits: &mut Hits) -> Option<String> {
-        if text.is_empty() && self.headers.is_empty() {
-            return None;
-        }
         if let Some(pseudonyms) = self.redacts(place) {
             let made = pseudonyms.text(text);
             return (made != text).then_some(made);
+        }
+        self.key(place, text, hits)
+    }
+
+    /// What the key of a map becomes: as a text, but never a pseudonym, for a key names what
+    /// stands under it.
+    pub(super) fn key(&self, place: Place<'_>, text: &str, hits: &mut Hits) -> Option<String> {
+        if text.is_empty() && self.headers.is_empty() {
+            return None;
         }
         for (key, values) in &self.headers {
             if let Some((to, line)) = values.get(text)

@@ -1,0 +1,176 @@
+//! `meshproof rewrite`: a capture in which nothing of the original deployment is left.
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use meshproof_replay::capture::{AtomicFile, Captures, Inputs, NamedSource, Writer};
+use meshproof_replay::map::Map;
+use meshproof_replay::rewrite::{self, Limits, Summary};
+
+use crate::exit::{self, Failure};
+
+/// Arguments of `rewrite`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The map is YAML; `meshproof schema map` prints its schema and docs/rewrite-map.md explains it. What
+cannot be understood is left out or becomes zeros unless the map says `keep`, and is counted.
+Search the result with `meshproof audit OUT --map MAP --original CAPTURE`.
+
+Examples:
+  meshproof rewrite prod.pcap --propose -o map.yaml
+  meshproof rewrite prod.pcap --map map.yaml -o offline.pcapng
+  meshproof rewrite 'parts/*.pcap.gz' --map map.yaml -o offline.pcapng --format json | jq .rules")]
+pub(crate) struct Args {
+    /// Capture files, folders or globs; parts of one source
+    #[arg(value_name = "CAPTURE", required_unless_present = "sources")]
+    captures: Vec<String>,
+    /// A capture point with a name, repeated
+    #[arg(long = "source", value_name = "NAME=GLOB")]
+    sources: Vec<NamedSource>,
+    /// What is replaced by what
+    #[arg(
+        long,
+        value_name = "MAP",
+        required_unless_present = "propose",
+        conflicts_with = "propose"
+    )]
+    map: Option<PathBuf>,
+    /// The pcapng to write; with --propose the map to write (stdout without it)
+    #[arg(short, long, value_name = "OUT", required_unless_present = "propose")]
+    output: Option<PathBuf>,
+    /// Write a first map from what the captures hold, for a person to review
+    #[arg(long)]
+    propose: bool,
+    /// How the summary is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Form of the summary on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Rewrites, or proposes a map.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    let inputs = Inputs {
+        captures: args.captures,
+        sources: args.sources,
+    };
+    let mut captures = Captures::open(&inputs).map_err(usage)?;
+    let output = args.output.as_deref();
+    if let Some(output) = output {
+        refuse_input(&captures, output)?;
+    }
+    if args.propose {
+        let text = rewrite::propose(&mut captures).map_err(usage)?;
+        return propose(&text, output);
+    }
+    let (Some(map), Some(output)) = (&args.map, output) else {
+        return Err(Failure::Usage("--map and -o are needed".into()));
+    };
+    let map = read_map(map)?;
+    let failed = |error| Failure::Io(output.display().to_string(), error);
+    let mut file = AtomicFile::create(output).map_err(failed)?;
+    let mut writer = Writer::new(&mut file).map_err(failed)?;
+    let summary =
+        rewrite::rewrite(&mut captures, &map, Limits::USUAL, &mut writer).map_err(|error| {
+            match error {
+                rewrite::Error::Write(error) => failed(error),
+                error => Failure::Usage(error.to_string()),
+            }
+        })?;
+    writer.finish().map_err(failed)?;
+    file.commit().map_err(failed)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Format::Text => text(&mut out, &summary, output)?,
+    }
+    out.flush()?;
+    Ok(exit::OK)
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// The output would take the place of what it is made from.
+fn refuse_input(captures: &Captures, output: &Path) -> Result<(), Failure> {
+    let Ok(output) = fs::canonicalize(output) else {
+        return Ok(());
+    };
+    for file in captures.files() {
+        if fs::canonicalize(file).is_ok_and(|file| file == output) {
+            let path = output.display();
+            return Err(Failure::Usage(format!(
+                "{path} is one of the captures that are read: choose another name with -o"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn read_map(path: &Path) -> Result<Map, Failure> {
+    let name = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| Failure::Io(name.clone(), error))?;
+    meshproof_input::text(&name, bytes)
+        .and_then(|text| Map::parse(&name, &text))
+        .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
+}
+
+fn propose(text: &str, output: Option<&Path>) -> Result<u8, Failure> {
+    let Some(output) = output else {
+        io::stdout().lock().write_all(text.as_bytes())?;
+        return Ok(exit::OK);
+    };
+    let failed = |error| Failure::Io(output.display().to_string(), error);
+    let mut file = AtomicFile::create(output).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.commit().map_err(failed)?;
+    Ok(exit::OK)
+}
+
+fn text(out: &mut impl Write, summary: &Summary, output: &Path) -> io::Result<()> {
+    let packets = &summary.packets;
+    writeln!(
+        out,
+        "{}: {} packets written of {} read ({} unchanged, {} rewritten, {} added)",
+        output.display(),
+        packets.written,
+        packets.read,
+        packets.unchanged,
+        packets.rewritten,
+        packets.added,
+    )?;
+    writeln!(
+        out,
+        "frames: {}, rewritten {}, emptied {}; bytes blanked: {}",
+        summary.frames.total,
+        summary.frames.rewritten,
+        summary.frames.emptied,
+        summary.blanked_bytes,
+    )?;
+    for (reason, count) in &packets.dropped {
+        writeln!(out, "left out: {count} {reason}")?;
+    }
+    for (name, count) in &summary.findings {
+        writeln!(out, "finding: {count} {name}")?;
+    }
+    for rule in summary.rules.iter().filter(|rule| rule.uses == 0) {
+        writeln!(
+            out,
+            "never used: {} {} (line {} of the map)",
+            rule.kind, rule.from, rule.line,
+        )?;
+    }
+    Ok(())
+}
