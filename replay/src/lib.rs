@@ -13,6 +13,8 @@
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.
 //! - [`stub`]: a provider that answers from recorded responses.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
+//! - [`sighting`]: one call seen at several points is one call; clocks of capture points.
+//! - [`select`]: which calls a command takes.
 //!
 //! **Invariant:** reassembly, pairing, rewriting and comparing read no clock and open nothing;
 //! files and sockets are touched in `capture`, `engine` and `stub` only.
@@ -25,6 +27,8 @@ pub mod map;
 pub mod packet;
 pub mod pipeline;
 pub mod rewrite;
+pub mod select;
+pub mod sighting;
 pub mod stream;
 pub mod stub;
 pub mod targets;

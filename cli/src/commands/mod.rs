@@ -1,9 +1,11 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
 mod completions;
+mod ls;
 mod man;
 pub(crate) mod report;
 mod rewrite;
+mod select;
 
 use clap::Subcommand;
 
@@ -12,6 +14,8 @@ use crate::exit::Failure;
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// List the exchanges of a capture, with an account of every packet, byte and frame
+    Ls(ls::Args),
     /// Replace addresses, names and personal values in captures by a map
     Rewrite(rewrite::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
@@ -26,6 +30,7 @@ impl Command {
     /// Does the work; the value is the exit code.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match self {
+            Command::Ls(args) => ls::run(args),
             Command::Rewrite(args) => rewrite::run(args),
             Command::Report(args) => report::run(args),
             Command::Completions(args) => completions::run(args),

@@ -171,3 +171,13 @@ fn crc(half: &Half) -> Option<&'static str> {
         Crc::Bad => "bad",
     })
 }
+
+/// A time in nanoseconds since the Unix epoch, as `start` of the listing gives it: UTC with nine
+/// digits of a second.
+pub fn timestamp(ns: u64) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(ns)) {
+        Ok(at) => format!("{at:.9}"),
+        // Nanoseconds in 64 bits end before the calendar does.
+        Err(_) => ns.to_string(),
+    }
+}

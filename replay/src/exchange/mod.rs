@@ -7,6 +7,7 @@ pub mod listing;
 mod pairing;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use meshproof_wire::{Crc, Frame, Head, Protocol, RequestId};
@@ -151,6 +152,26 @@ impl fmt::Display for Hop {
         f.write_str(self.name())
     }
 }
+
+impl FromStr for Hop {
+    type Err = BadHop;
+
+    fn from_str(text: &str) -> Result<Hop, BadHop> {
+        let all = [
+            Hop::Inbound,
+            Hop::Outbound,
+            Hop::App,
+            Hop::Direct,
+            Hop::Unknown,
+        ];
+        all.into_iter().find(|hop| hop.name() == text).ok_or(BadHop)
+    }
+}
+
+/// A text that names no hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected inbound, outbound, app, direct or unknown")]
+pub struct BadHop;
 
 /// One side of an exchange: the frame that asks, or the one that answers.
 #[derive(Clone, Debug)]
