@@ -12,6 +12,7 @@
 //! - [`targets`]: where a replay may send, and what.
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.
 //! - [`stub`]: a provider that answers from recorded responses.
+//! - [`diff`]: where a recorded and an observed response part, decoded.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
 //! - [`sighting`]: one call seen at several points is one call; clocks of capture points.
 //! - [`select`]: which calls a command takes.
@@ -21,6 +22,7 @@
 
 pub mod audit;
 pub mod capture;
+pub mod diff;
 pub mod engine;
 pub mod exchange;
 pub mod map;

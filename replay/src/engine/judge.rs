@@ -8,14 +8,15 @@ use meshproof_record::ledger::ReplayLedger;
 use meshproof_record::verdict::{Claim, Verdict};
 use meshproof_wire::Frame;
 
+use super::call::Call;
 use super::outcome::{Compared, End, Run, Stop, Unsent, ledger};
 use super::pace::{LatenessLimit, Pace};
-use super::plan::Plan;
+use super::plan::{Item, Plan};
 
 /// How a recorded and an observed answer are compared.
 pub trait Compare {
-    /// Where they part; empty where they do not. Ids are never compared.
-    fn compare(&self, recorded: &Frame, observed: &Frame) -> Vec<Difference>;
+    /// Where the answers to `call` part; empty where they do not. Ids are never compared.
+    fn compare(&self, call: &Call, recorded: &Frame, observed: &Frame) -> Vec<Difference>;
 }
 
 /// What a run is judged by.
@@ -71,10 +72,13 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
             End::Unsent(Unsent::Unreachable) => missing.unreachable += 1,
             _ => {}
         }
-        if let (End::Answered, Some(observed), Some(recorded)) =
-            (outcome.end, &outcome.observed, recorded_answer(plan, at))
-        {
-            let found = compare.compare(recorded, observed);
+        if let (End::Answered, Some(observed), Some(recorded), Some(item)) = (
+            outcome.end,
+            &outcome.observed,
+            recorded_answer(plan, at),
+            item(plan, at),
+        ) {
+            let found = compare.compare(&item.call, recorded, observed);
             differed += u64::from(found.iter().any(|difference| difference.judged));
             if !found.is_empty() {
                 differences.insert(at, found);
@@ -107,8 +111,12 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
     }
 }
 
+fn item(plan: &Plan, send: usize) -> Option<&Item> {
+    plan.items.get(plan.sends.get(send)?.item)
+}
+
 fn recorded(plan: &Plan, send: usize) -> Option<RecordedAnswer<'_>> {
-    let exchange = &plan.items.get(plan.sends.get(send)?.item)?.exchange;
+    let exchange = &item(plan, send)?.exchange;
     let half = exchange.response.as_ref()?;
     Some(RecordedAnswer {
         frame: half.frame.as_ref(),
@@ -289,7 +297,7 @@ fn listed(facts: &[(u64, &str)]) -> String {
 pub struct Plain;
 
 impl Compare for Plain {
-    fn compare(&self, recorded: &Frame, observed: &Frame) -> Vec<Difference> {
+    fn compare(&self, _call: &Call, recorded: &Frame, observed: &Frame) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut check = |path: &str, recorded: Option<String>, observed: Option<String>| {
             if recorded != observed {

@@ -14,7 +14,7 @@ mod response;
 
 pub use arguments::{argument_hash, arguments};
 pub use request::{Request, request, request_with_body};
-pub use response::{Cause, Response, is_exception, response};
+pub use response::{Cause, Response, is_exception, is_throwable, response, stack};
 
 use crate::Frame;
 use crate::hessian::Document;

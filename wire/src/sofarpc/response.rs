@@ -146,14 +146,16 @@ fn chain(document: &Document, node: NodeId) -> Vec<Cause> {
     chain
 }
 
-/// Every Throwable has these fields, and nothing else is likely to.
-fn is_throwable(document: &Document, node: NodeId) -> bool {
+/// Whether a value is an exception: every Throwable has these fields, and nothing else is likely
+/// to.
+pub fn is_throwable(document: &Document, node: NodeId) -> bool {
     matches!(document.value(node), Value::Instance { .. })
         && document.member(node, "detailMessage").is_some()
         && document.member(node, "stackTrace").is_some()
 }
 
-fn stack(document: &Document, throwable: NodeId) -> Vec<String> {
+/// The stack of an exception as Java prints it: `Class.method(File.java:12)`.
+pub fn stack(document: &Document, throwable: NodeId) -> Vec<String> {
     let list = document
         .member(throwable, "stackTrace")
         .and_then(|node| document.resolve(node));

@@ -1,0 +1,186 @@
+//! Two responses, compared.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use meshproof_record::difference::Difference;
+use meshproof_record::row::{self, Body};
+use meshproof_wire::hessian::Document;
+use meshproof_wire::{Frame, bolt, sofarpc};
+
+use super::noise::{Applied, Noise};
+use super::text::{bytes_both, shown_both};
+use super::tree::{self, Collector, Weight, is_trace};
+use crate::engine::call::Call;
+use crate::engine::judge::Compare;
+
+/// A response in the parts that are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// `bolt-v1`, `bolt-v2`.
+    pub protocol: &'a str,
+    /// The serializer's code.
+    pub codec: u8,
+    /// Status of the protocol.
+    pub status: Option<u16>,
+    /// Class name of the body.
+    pub class: Cow<'a, str>,
+    /// Header map; of a key that stands twice, the last value counts.
+    pub headers: Cow<'a, BTreeMap<String, String>>,
+    /// The body as it came.
+    pub body: &'a [u8],
+}
+
+impl<'a> From<&'a Frame> for Answer<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        Answer {
+            protocol: frame.head.protocol.name(),
+            codec: frame.head.codec,
+            status: frame.head.status,
+            class: String::from_utf8_lossy(frame.class_bytes()),
+            headers: Cow::Owned(frame.headers().texts().collect()),
+            body: frame.content(),
+        }
+    }
+}
+
+impl<'a> From<&'a row::Response> for Answer<'a> {
+    fn from(response: &'a row::Response) -> Self {
+        Answer {
+            protocol: &response.protocol,
+            codec: response.codec,
+            status: response.status,
+            class: Cow::Borrowed(&response.class),
+            headers: Cow::Borrowed(&response.headers),
+            body: &response.body.0,
+        }
+    }
+}
+
+/// A response frame as a record keeps it.
+pub fn response(frame: &Frame) -> row::Response {
+    let answer = Answer::from(frame);
+    row::Response {
+        protocol: answer.protocol.to_owned(),
+        codec: answer.codec,
+        status: answer.status,
+        class: answer.class.into_owned(),
+        headers: answer.headers.into_owned(),
+        body: Body(frame.bytes.slice_ref(answer.body)),
+    }
+}
+
+/// Compares frames as a replay asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// What is shown and not judged.
+    pub noise: Noise,
+}
+
+impl Compare for Frames {
+    fn compare(&self, call: &Call, recorded: &Frame, observed: &Frame) -> Vec<Difference> {
+        if alike(recorded, observed) {
+            return Vec::new();
+        }
+        let noise = self.noise.of(&call.service, call.method.as_deref());
+        compare(&recorded.into(), &observed.into(), &noise)
+    }
+}
+
+/// Whether two frames are the same but for id and CRC: most answers of a faithful replay are.
+fn alike(recorded: &Frame, observed: &Frame) -> bool {
+    match (bolt::Build::of(recorded), bolt::Build::of(observed)) {
+        (Some(one), Some(other)) => {
+            bolt::Build {
+                id: other.id,
+                ..one
+            } == other
+        }
+        _ => false,
+    }
+}
+
+/// Where two responses part; empty where they do not. What `noise` covers, and stack frames, are
+/// there and not judged.
+pub fn compare(
+    recorded: &Answer<'_>,
+    observed: &Answer<'_>,
+    noise: &Applied<'_>,
+) -> Vec<Difference> {
+    let mut collector = Collector::new(noise);
+    let mut check = |path: &str, recorded: Option<String>, observed: Option<String>| {
+        if recorded != observed {
+            collector.add(path.to_owned(), recorded, observed, Weight::Judged);
+        }
+    };
+    check(
+        "protocol",
+        Some(recorded.protocol.to_owned()),
+        Some(observed.protocol.to_owned()),
+    );
+    check(
+        "status",
+        recorded.status.map(status),
+        observed.status.map(status),
+    );
+    check(
+        "codec",
+        Some(recorded.codec.to_string()),
+        Some(observed.codec.to_string()),
+    );
+    check(
+        "class",
+        Some(recorded.class.clone().into_owned()),
+        Some(observed.class.clone().into_owned()),
+    );
+    headers(&recorded.headers, &observed.headers, &mut collector);
+    if recorded.body != observed.body {
+        bodies(recorded, observed, &mut collector);
+    }
+    collector.finish()
+}
+
+/// A status with its name, where it has one.
+fn status(code: u16) -> String {
+    match bolt::status::name(code) {
+        Some(name) => format!("{name} ({code})"),
+        None => code.to_string(),
+    }
+}
+
+fn headers(
+    recorded: &BTreeMap<String, String>,
+    observed: &BTreeMap<String, String>,
+    collector: &mut Collector<'_>,
+) {
+    let keys = recorded
+        .keys()
+        .chain(observed.keys().filter(|key| !recorded.contains_key(*key)))
+        .filter(|key| !is_trace(key));
+    for key in keys {
+        let path = format!("headers.{key}");
+        match (recorded.get(key), observed.get(key)) {
+            (Some(one), Some(other)) if one == other => {}
+            (Some(one), Some(other)) => {
+                let (one, other) = shown_both(one, other);
+                collector.add(path, Some(one), Some(other), Weight::Judged);
+            }
+            (one, other) => collector.add(path, one.cloned(), other.cloned(), Weight::Judged),
+        }
+    }
+}
+
+/// Bodies that are not the same bytes: as trees where both are understood whole, else as bytes.
+fn bodies(recorded: &Answer<'_>, observed: &Answer<'_>, collector: &mut Collector<'_>) {
+    let parse = |answer: &Answer<'_>| {
+        let hessian = answer.codec == sofarpc::CODEC_HESSIAN;
+        let (document, findings) = Document::parse(hessian.then_some(answer.body)?);
+        findings.is_empty().then_some(document)
+    };
+    if let (Some(ours), Some(theirs)) = (parse(recorded), parse(observed)) {
+        tree::compare(&ours, &theirs, collector);
+    } else {
+        let (one, other) = bytes_both(recorded.body, observed.body);
+        collector.add("body".to_owned(), Some(one), Some(other), Weight::Judged);
+    }
+}

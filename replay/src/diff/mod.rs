@@ -1,0 +1,19 @@
+//! Where a recorded and an observed response part, decoded.
+//!
+//! - [`compare`]: protocol, status, codec, class, header map, and the body as a tree with paths.
+//! - [`Noise`]: what is shown and not judged, from a file that a person wrote.
+//! - [`diff_records`]: two records, exchange by exchange.
+//!
+//! Never compared: ids, CRCs, trace ids, the order of header maps and of maps in bodies.
+
+mod answer;
+mod exception;
+mod noise;
+mod records;
+mod text;
+mod tree;
+
+pub use answer::{Answer, Frames, compare, response};
+pub use noise::{Applied, Noise, schema};
+pub use records::{Pair, RecordDiff, diff_records};
+pub use tree::DIFFERENCES_MAX;
