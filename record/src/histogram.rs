@@ -10,6 +10,8 @@ const NS_MAX: u64 = 3_600_000_000_000;
 pub struct Recorder {
     inner: hdrhistogram::Histogram<u64>,
     sum_ns: u128,
+    min_ns: u64,
+    max_ns: u64,
 }
 
 impl Recorder {
@@ -17,13 +19,22 @@ impl Recorder {
     pub fn new() -> Recorder {
         let inner = hdrhistogram::Histogram::new_with_bounds(1, NS_MAX, 3)
             .expect("1 <= 1, 2 <= NS_MAX, 3 digits <= 5: the bounds that it checks");
-        Recorder { inner, sum_ns: 0 }
+        Recorder::around(inner)
     }
 
     /// An empty one of two significant digits that grows with its values: for hundreds at once.
     pub(crate) fn coarse() -> Recorder {
         let inner = hdrhistogram::Histogram::new(2).expect("2 digits <= 5: what it checks");
-        Recorder { inner, sum_ns: 0 }
+        Recorder::around(inner)
+    }
+
+    fn around(inner: hdrhistogram::Histogram<u64>) -> Recorder {
+        Recorder {
+            inner,
+            sum_ns: 0,
+            min_ns: u64::MAX,
+            max_ns: 0,
+        }
     }
 
     /// Counts one duration in nanoseconds.
@@ -31,6 +42,8 @@ impl Recorder {
         // Within the bounds of both constructors, so never refused.
         let recorded = self.inner.record(ns.min(NS_MAX));
         debug_assert!(recorded.is_ok(), "{ns} ns: {recorded:?}");
+        self.min_ns = self.min_ns.min(ns);
+        self.max_ns = self.max_ns.max(ns);
         self.sum_ns = self.sum_ns.saturating_add(u128::from(ns));
     }
 
@@ -42,7 +55,7 @@ impl Recorder {
     /// The value that `quantile` (0 to 1) of all values do not exceed, in nanoseconds; 0 when
     /// empty.
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
-        self.inner.value_at_quantile(quantile)
+        self.inner.value_at_quantile(quantile).min(self.max_ns)
     }
 
     /// How many are greater than `ns`, to the histogram's precision.
@@ -65,8 +78,8 @@ impl Recorder {
         let count = self.inner.len();
         Histogram {
             count,
-            min_ns: if count == 0 { 0 } else { self.inner.min() },
-            max_ns: self.inner.max(),
+            min_ns: if count == 0 { 0 } else { self.min_ns },
+            max_ns: self.max_ns,
             mean_ns: u64::try_from(self.sum_ns.checked_div(u128::from(count)).unwrap_or(0))
                 .unwrap_or(u64::MAX),
             counts,
@@ -85,11 +98,11 @@ impl Default for Recorder {
 pub struct Histogram {
     /// How many values.
     pub count: u64,
-    /// The least.
+    /// The least, exactly.
     pub min_ns: u64,
-    /// The greatest.
+    /// The greatest, exactly.
     pub max_ns: u64,
-    /// The mean.
+    /// The mean, exactly.
     pub mean_ns: u64,
     /// Value in nanoseconds (three significant digits, rounded up) and how often, ascending.
     pub counts: Vec<(u64, u64)>,
@@ -114,7 +127,7 @@ impl Histogram {
         for (value, n) in &self.counts {
             seen = seen.saturating_add(*n);
             if seen >= rank {
-                return Some((*value).min(self.max_ns.max(1)));
+                return Some((*value).min(self.max_ns));
             }
         }
         Some(self.max_ns)
@@ -126,5 +139,61 @@ impl Histogram {
             .iter()
             .filter(|(value, _)| *value > ns)
             .fold(0, |sum, (_, n)| sum.saturating_add(*n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(values_ns: &[u64], quantile: f64, expect_ns: u64) {
+        let mut recorder = Recorder::new();
+        for ns in values_ns {
+            recorder.record(*ns);
+        }
+        let histogram = recorder.finish();
+        assert_eq!(histogram.count, values_ns.len() as u64);
+        let told = histogram.quantile_ns(quantile).unwrap();
+        let near = |a: u64, b: u64| a.abs_diff(b) as f64 <= b as f64 / 1_000.0;
+        assert!(near(told, expect_ns), "{told} is not {expect_ns}");
+        assert!(near(recorder.quantile_ns(quantile), expect_ns));
+    }
+
+    #[test]
+    fn quantiles_keep_three_digits() {
+        let hundred: Vec<u64> = (1..=100).map(|n| n * 1_000_000).collect();
+        check(&hundred, 0.5, 50_000_000);
+        check(&hundred, 0.99, 99_000_000);
+        check(&hundred, 0.999, 100_000_000);
+        check(&hundred, 0.0, 1_000_000);
+        check(&hundred, 1.0, 100_000_000);
+        check(&[123_456_789], 0.5, 123_456_789);
+        check(&[0, 0, 0], 0.99, 0);
+    }
+
+    #[test]
+    fn extremes_and_mean_are_exact() {
+        let mut recorder = Recorder::new();
+        for ns in [1_234_567, 7, 999_999_999_999_999] {
+            recorder.record(ns);
+        }
+        let histogram = recorder.finish();
+        assert_eq!(histogram.min_ns, 7);
+        assert_eq!(histogram.max_ns, 999_999_999_999_999);
+        assert_eq!(histogram.mean_ns, 333_333_333_744_857);
+        assert_eq!(Recorder::new().finish(), Histogram::default());
+        assert_eq!(Histogram::default().quantile_ns(0.99), None);
+    }
+
+    #[test]
+    fn those_above_a_limit_are_counted() {
+        let mut recorder = Recorder::coarse();
+        for ms in 1..=100 {
+            recorder.record(ms * 1_000_000);
+        }
+        assert_eq!(recorder.finish().count_above(50_500_000), 50);
+        assert_eq!(recorder.count_above(50_500_000), 50);
+        assert_eq!(recorder.finish().count_above(u64::MAX), 0);
     }
 }

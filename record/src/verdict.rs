@@ -197,3 +197,104 @@ pub fn exit_code(claims: &[Claim], end: End, policy: &Policy<'_>) -> u8 {
     }
     EXIT_INVALID
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(kind: &str) -> Claim {
+        match kind {
+            "pass" => Claim::new("pass", Verdict::Pass, ""),
+            "fail" => Claim::new("fail", Verdict::Fail, ""),
+            "invalid" => Claim::new("invalid", Verdict::Invalid, ""),
+            "known" => Claim::new("known", Verdict::Known, ""),
+            "sut" => Claim::unsupported("sut", Lacking::Sut, ""),
+            "machine" => Claim::unsupported("machine", Lacking::Machine, ""),
+            other => panic!("no such kind of claim: {other}"),
+        }
+    }
+
+    const KINDS: [&str; 6] = ["pass", "fail", "invalid", "known", "sut", "machine"];
+
+    #[track_caller]
+    fn check(kinds: &str, required: &[&str], verdict: Verdict, code: u8, code_allowed: u8) {
+        let claims: Vec<Claim> = kinds.split_whitespace().map(claim).collect();
+        assert_eq!(overall(&claims), verdict, "{kinds}");
+        for (on_unsupported, code) in [
+            (OnUnsupported::Exit4, code),
+            (OnUnsupported::Allow, code_allowed),
+        ] {
+            let policy = Policy {
+                required,
+                on_unsupported,
+            };
+            let told = exit_code(&claims, End::Finished, &policy);
+            assert_eq!(told, code, "{kinds} {policy:?}");
+            let told = exit_code(&claims, End::Interrupted, &policy);
+            assert_eq!(told, 130, "{kinds} {policy:?}, Ctrl-C");
+        }
+    }
+
+    #[test]
+    fn the_worst_part_is_the_whole() {
+        use Verdict::{Fail, Invalid, Known, Pass, Unsupported};
+        check("pass", &[], Pass, 0, 0);
+        check("known", &[], Known, 0, 0);
+        check("pass known", &[], Pass, 0, 0);
+        check("pass fail invalid", &[], Fail, 1, 1);
+        check("pass invalid", &[], Invalid, 3, 3);
+        check("known fail", &[], Fail, 1, 1);
+        check("", &[], Invalid, 3, 3);
+        check("sut", &[], Unsupported, 3, 3);
+        check("machine", &[], Unsupported, 4, 0);
+        check("machine machine", &[], Unsupported, 4, 0);
+        check("machine sut", &[], Unsupported, 3, 3);
+        check("pass machine", &[], Pass, 0, 0);
+        check("known sut machine", &[], Known, 0, 0);
+    }
+
+    #[test]
+    fn what_is_required_must_have_run() {
+        use Verdict::{Fail, Pass};
+        check("pass machine", &["machine"], Pass, 4, 0);
+        check("pass sut", &["sut"], Pass, 3, 3);
+        check("pass", &["latency"], Pass, 3, 3);
+        check("pass machine", &["pass"], Pass, 0, 0);
+        check("fail machine", &["machine"], Fail, 1, 1);
+        check("pass machine", &["machine", "latency"], Pass, 3, 3);
+    }
+
+    /// Every run of up to four claims, held against the sentences of the contract.
+    #[test]
+    fn every_combination_keeps_the_contract() {
+        let mut runs: Vec<Vec<&str>> = vec![Vec::new()];
+        for _ in 0..4 {
+            let longer: Vec<Vec<&str>> = runs
+                .iter()
+                .flat_map(|run| KINDS.map(|kind| [run.as_slice(), &[kind]].concat()))
+                .collect();
+            runs.extend(longer);
+        }
+        for run in runs {
+            let claims: Vec<Claim> = run.iter().map(|kind| claim(kind)).collect();
+            let has = |kind| run.contains(&kind);
+            let none_bad = !has("fail") && !has("invalid");
+            let all_machine = !run.is_empty() && run.iter().all(|kind| *kind == "machine");
+            let code = exit_code(&claims, End::Finished, &Policy::USUAL);
+            assert_eq!(
+                code == 0,
+                none_bad && (has("pass") || has("known")),
+                "{run:?}"
+            );
+            assert_eq!(code == 1, has("fail"), "{run:?}");
+            assert_eq!(code == 4, all_machine, "{run:?}");
+            assert!([0, 1, 3, 4].contains(&code), "{run:?}");
+            let allow = Policy {
+                on_unsupported: OnUnsupported::Allow,
+                ..Policy::USUAL
+            };
+            let allowed = exit_code(&claims, End::Finished, &allow);
+            assert_eq!(allowed, if all_machine { 0 } else { code }, "{run:?}");
+        }
+    }
+}

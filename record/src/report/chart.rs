@@ -234,16 +234,16 @@ pub fn worst_over_time(
     let mut svg = String::new();
     let axis = format!(
         "worst in each {}, log scale",
-        text::duration(timeline.width_ns).replace(".00", "")
+        text::round_duration(timeline.width_ns)
     );
     open(&mut svg, HEIGHT, title, &axis);
     y.draw(&mut svg);
     let step_ns = tick_step(span_ns);
     let (unit_ns, unit) = match step_ns {
-        ..1e6 => (1e3, "µs"),
-        ..1e9 => (1e6, "ms"),
-        ..120e9 => (1e9, "s"),
-        _ => (60e9, "min"),
+        ..1e6 => (1e3, "microseconds"),
+        ..1e9 => (1e6, "milliseconds"),
+        ..60e9 => (1e9, "seconds"),
+        _ => (60e9, "minutes"),
     };
     let mut at = 0.0;
     while at <= span_ns {

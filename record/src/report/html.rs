@@ -197,9 +197,11 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
         notes: view.notes.clone(),
         claims: view.claims.iter().take(KINDS_MAX).map(claim).collect(),
         places_intro: format!(
-            "{} of {} compared differ, in {}.",
-            text::count(view.differing, "answer", "answers"),
-            thousands(view.replay.as_ref().map_or(0, |replay| replay.compared)),
+            "{}, in {}.",
+            text::differ(
+                view.differing,
+                view.replay.as_ref().map_or(0, |replay| replay.compared)
+            ),
             text::count(judged as u64, "place", "places"),
         ),
         places_more: (view.groups.len() - places.len()) as u64 + view.groups_left_out,

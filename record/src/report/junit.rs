@@ -70,11 +70,7 @@ fn told(mut status: TestCaseStatus, verdict: Verdict, why: &str) -> TestCaseStat
 fn method(view: &View, method: &Method) -> TestCase {
     let mut wrong = Vec::new();
     if method.differing > 0 {
-        wrong.push(format!(
-            "{} of {} compared differ",
-            text::count(method.differing, "answer", "answers"),
-            text::thousands(method.compared)
-        ));
+        wrong.push(text::differ(method.differing, method.compared));
     }
     if method.timed_out > 0 {
         wrong.push(format!("{} timed out", text::thousands(method.timed_out)));

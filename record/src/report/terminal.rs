@@ -16,6 +16,8 @@ const KINDS_MAX: usize = 5;
 /// Narrower than this, lines break anyway.
 const WIDTH_MIN: usize = 40;
 
+const NO_BREAK: char = '\u{a0}';
+
 /// Whether to write colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
@@ -63,7 +65,8 @@ impl Style {
         format!("{word}{:pad$}", "")
     }
 
-    /// Writes words from column `indent` on, breaking at the width.
+    /// Writes words from column `indent` on, breaking at the width; a no-break space stays within
+    /// its word.
     fn wrap(self, out: &mut String, first: usize, indent: usize, sentence: &str) {
         let width = self.width.max(WIDTH_MIN);
         let mut column = first;
@@ -79,7 +82,7 @@ impl Style {
                 out.push(' ');
                 column += 1;
             }
-            out.push_str(word);
+            out.push_str(&word.replace(NO_BREAK, " "));
             column += columns;
             fresh = false;
         }
@@ -215,7 +218,12 @@ fn ledger(out: &mut String, ledger: &ReplayLedger, view: &View, style: Style) {
     for (name, total, parts) in sums {
         let _ = write!(out, "  {name:<9}{:>digits$} = ", thousands(total));
         let indent = 2 + 9 + digits + 3;
-        style.wrap(out, indent, indent, &parts.join(" + "));
+        let terms: Vec<String> = parts
+            .iter()
+            .map(|term| term.replace(' ', &NO_BREAK.to_string()))
+            .collect();
+        let sum = terms.join(&format!(" +{NO_BREAK}"));
+        style.wrap(out, indent, indent, &sum);
     }
     let _ = writeln!(
         out,
@@ -291,11 +299,11 @@ fn differences(out: &mut String, view: &View, style: Style) {
         let _ = writeln!(out, "  … and {more}");
     }
     if shown > 0 {
-        let places = text::count(shown as u64, "place differs", "places differ");
+        let places = text::count(shown as u64, "more place differs", "more places differ");
         let _ = writeln!(
             out,
             "  {}",
-            style.dim(&format!("{places} that are shown and not judged"))
+            style.dim(&format!("{places}, shown in the page and not judged"))
         );
     }
 }
@@ -378,7 +386,9 @@ pub(super) fn steps(view: &View) -> Vec<(&'static str, String)> {
     if view.differing > 0 {
         steps.push((
             "the exchanges that differ, with their differences",
-            format!("zstdcat {folder}/exchanges.jsonl.zst | jq 'select(.differences)'"),
+            format!(
+                "zstdcat {folder}/exchanges.jsonl.zst | jq 'select(.differences) | {{exchange, method, differences}}'"
+            ),
         ));
     }
     if let Some(command) = view.command() {

@@ -34,6 +34,18 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
+/// A duration that was chosen, not measured: `64 ms`, not `64.0 ms`.
+pub fn round_duration(ns: u64) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
+    let whole = units
+        .into_iter()
+        .find(|(scale, _)| ns >= *scale && ns.is_multiple_of(*scale));
+    match whole {
+        Some((scale, unit)) => format!("{} {unit}", thousands(ns / scale)),
+        None => duration(ns),
+    }
+}
+
 fn significant(value: f64) -> String {
     if value < 9.995 {
         format!("{value:.2}")
@@ -116,6 +128,17 @@ fn quote(word: &str) -> String {
 /// `1 answer`, `2 answers`.
 pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })
+}
+
+/// `1 of 20 compared answers differs`.
+pub fn differ(differing: u64, compared: u64) -> String {
+    format!(
+        "{} of {} compared {} {}",
+        thousands(differing),
+        thousands(compared),
+        if compared == 1 { "answer" } else { "answers" },
+        if differing == 1 { "differs" } else { "differ" },
+    )
 }
 
 /// Two values split into what they share at the front, what differs, and what they share at the

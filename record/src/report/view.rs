@@ -252,6 +252,16 @@ fn name(text: &str) -> String {
     text::tame(text, NAME_CHARS_MAX)
 }
 
+/// Reason, target and call, and how often.
+type Refusals = BTreeMap<(String, String, String), u64>;
+
+fn count_refusal(refusals: &mut Refusals, key: (String, String, String)) {
+    let key = (name(&key.0), name(&key.1), name(&key.2));
+    if refusals.len() < KINDS_MAX || refusals.contains_key(&key) {
+        *refusals.entry(key).or_insert(0) += 1;
+    }
+}
+
 #[derive(Default)]
 struct Gather {
     inputs: Vec<Input>,
@@ -266,7 +276,8 @@ struct Gather {
     differing: u64,
     groups: HashMap<(String, String, String, Kept), Group>,
     groups_left_out: u64,
-    refusals: BTreeMap<(String, String, String), u64>,
+    refused_events: Refusals,
+    refused_rows: Refusals,
     findings: BTreeMap<String, NamedFinding>,
     notes: Vec<String>,
     rows: u64,
@@ -291,10 +302,8 @@ impl Gather {
                 method,
                 ..
             } => {
-                let key = (name(&reason), name(&target), name(&join(&service, &method)));
-                if self.refusals.len() < KINDS_MAX || self.refusals.contains_key(&key) {
-                    *self.refusals.entry(key).or_insert(0) += 1;
-                }
+                let key = (reason, target, join(&service, &method));
+                count_refusal(&mut self.refused_events, key);
             }
             _ => {}
         }
@@ -324,6 +333,12 @@ impl Gather {
         }
         if let Some(ns) = row.lateness_ns() {
             self.lateness.record(ns);
+        }
+        if row.outcome == Outcome::Refused {
+            let reason = row.reason.clone().unwrap_or_default();
+            let target = row.target.clone().unwrap_or_default();
+            let key = (reason, target, join(&row.service, &row.method));
+            count_refusal(&mut self.refused_rows, key);
         }
         let key = (name(&row.service), name(&row.method));
         if row.outcome != Outcome::Skipped {
@@ -449,10 +464,13 @@ impl Gather {
         // The manifest's claims stand for those that the events told; what was found wrong with
         // the record itself comes on top.
         let mut claims = self.of_record;
-        claims.extend(match manifest {
+        let told = match manifest {
             Some(manifest) => manifest.claims.clone(),
             None => self.claims,
-        });
+        };
+        let twice = |claim: &Claim| claims.iter().any(|one| one.name == claim.name);
+        let told: Vec<Claim> = told.into_iter().filter(|claim| !twice(claim)).collect();
+        claims.extend(told);
         let claims: Vec<Claim> = claims.into_iter().map(tame_claim).collect();
         let mut methods: Vec<Method> = self
             .methods
@@ -474,8 +492,13 @@ impl Gather {
             let rank = |group: &Group| (group.judged, u64::MAX - group.count);
             (rank(a), a.name(), &a.path).cmp(&(rank(b), b.name(), &b.path))
         });
-        let mut refusals: Vec<Refusal> = self
-            .refusals
+        // Rows are the evidence; a run that wrote none of what it refused has told it in events.
+        let refused = if self.refused_rows.is_empty() {
+            self.refused_events
+        } else {
+            self.refused_rows
+        };
+        let mut refusals: Vec<Refusal> = refused
             .into_iter()
             .map(|((reason, target, name), count)| Refusal {
                 reason,
@@ -535,9 +558,15 @@ impl Gather {
             self.of_record
                 .push(Claim::new("record", Verdict::Invalid, why));
         }
-        for imbalance in manifest.replay.iter().flat_map(ReplayLedger::check) {
-            self.notes
-                .push(format!("the ledger does not close: {imbalance}"));
+        let replay = manifest.replay.iter().flat_map(ReplayLedger::check);
+        let capture = manifest
+            .capture
+            .iter()
+            .filter_map(|ledger| ledger.check().err());
+        for imbalance in replay.chain(capture) {
+            let why = format!("a sum does not close: {imbalance}");
+            self.of_record
+                .push(Claim::new("ledger", Verdict::Fail, why));
         }
     }
 }

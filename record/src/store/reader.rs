@@ -1,7 +1,7 @@
 //! Reading a record, whole or cut off.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -84,25 +84,47 @@ impl Record {
         path.is_file().then_some(path)
     }
 
-    /// Its events, in order.
+    /// Its events, in order; none where the file is not there.
     pub fn events(&self) -> Result<Entries, StoreError> {
         let path = self.folder.join(EVENTS);
-        let file = File::open(&path).map_err(StoreError::io(&path))?;
+        let from: Source = match open(&path)? {
+            Some(file) => Box::new(BufReader::with_capacity(1 << 18, file)),
+            None => Box::new(io::empty()),
+        };
         Ok(Entries {
-            lines: Lines::new(BufReader::with_capacity(1 << 18, file)),
+            lines: Lines::new(from),
             path,
         })
     }
 
-    /// Its exchanges, in the order of writing. Memory: one row.
+    /// Its exchanges, in the order of writing; none where the file is not there.
+    ///
+    /// Memory: one row.
     pub fn rows(&self) -> Result<Rows, StoreError> {
         let path = self.folder.join(EXCHANGES);
-        let file = File::open(&path).map_err(StoreError::io(&path))?;
-        let plain = zstd::Decoder::new(file).map_err(StoreError::io(&path))?;
+        let from: Source = match open(&path)? {
+            Some(file) => {
+                let plain = zstd::Decoder::new(file).map_err(StoreError::io(&path))?;
+                Box::new(BufReader::with_capacity(1 << 18, plain))
+            }
+            None => Box::new(io::empty()),
+        };
         Ok(Rows {
-            lines: Lines::new(BufReader::with_capacity(1 << 18, plain)),
+            lines: Lines::new(from),
             path,
         })
+    }
+}
+
+/// What lines are read from.
+type Source = Box<dyn BufRead + Send>;
+
+/// A file that a run may have been cut off before making.
+fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io(path)(error)),
     }
 }
 
@@ -138,7 +160,7 @@ fn manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
 
 /// The events of a record, in order.
 pub struct Entries {
-    lines: Lines<BufReader<File>>,
+    lines: Lines<Source>,
     path: PathBuf,
 }
 
@@ -160,7 +182,7 @@ impl Iterator for Entries {
 
 /// The exchanges of a record, in the order of writing.
 pub struct Rows {
-    lines: Lines<BufReader<zstd::Decoder<'static, BufReader<File>>>>,
+    lines: Lines<Source>,
     path: PathBuf,
 }
 
