@@ -100,7 +100,8 @@ struct ClaimLine {
 
 /// One place of difference, with its first examples.
 struct Place {
-    name: String,
+    service: String,
+    method: String,
     path: String,
     count: String,
     judged: bool,
@@ -151,7 +152,8 @@ struct Plot {
 }
 
 struct MethodLine {
-    name: String,
+    service: String,
+    method: String,
     numbers: Vec<(String, bool)>,
 }
 
@@ -341,8 +343,10 @@ fn claim(claim: &crate::verdict::Claim) -> ClaimLine {
 }
 
 fn place(group: &Group) -> Place {
+    let (service, method) = break_name(&group.name(), &group.method);
     Place {
-        name: group.name(),
+        service,
+        method,
         path: group.path.clone(),
         count: text::count(group.count, "answer", "answers"),
         judged: group.judged == Kept::Judged,
@@ -369,6 +373,14 @@ fn place(group: &Group) -> Place {
                 }
             })
             .collect(),
+    }
+}
+
+/// A name in two parts, so that a narrow column breaks it between service and method.
+fn break_name(name: &str, method: &str) -> (String, String) {
+    match name.strip_suffix(method) {
+        Some(service) if !method.is_empty() => (service.into(), method.into()),
+        _ => (name.into(), String::new()),
     }
 }
 
@@ -648,8 +660,11 @@ fn method(method: &super::view::Method) -> MethodLine {
     };
     let number = |n: u64| (thousands(n), false);
     let wrong = |n: u64| (thousands(n), n > 0);
+    let name = method.name();
+    let (service, method_name) = break_name(&name, &method.method);
     MethodLine {
-        name: method.name(),
+        service,
+        method: method_name,
         numbers: vec![
             number(method.sent),
             number(method.answered),

@@ -310,12 +310,26 @@ fn differences(out: &mut String, view: &View, style: Style) {
 
 fn sides(out: &mut String, example: &Example, style: Style) {
     let room = style.width.max(WIDTH_MIN).saturating_sub(22);
+    let blank = String::new();
+    let (recorded, observed) = text::excerpts(
+        example.recorded.as_ref().unwrap_or(&blank),
+        example.observed.as_ref().unwrap_or(&blank),
+        room,
+    );
     for (side, value, codes) in [
-        ("recorded", &example.recorded, "36"),
-        ("observed", &example.observed, "33"),
+        (
+            "recorded",
+            example.recorded.is_some().then_some(recorded),
+            "36",
+        ),
+        (
+            "observed",
+            example.observed.is_some().then_some(observed),
+            "33",
+        ),
     ] {
         let value = match value {
-            Some(value) => style.paint(codes, &text::tame(value, room)),
+            Some(value) => style.paint(codes, &value),
             None => style.dim("(absent)"),
         };
         let _ = writeln!(out, "      {side}  {value}");

@@ -105,6 +105,31 @@ pub fn tame(text: &str, chars_max: usize) -> String {
     out
 }
 
+/// Two values side by side, tamed, of which no more than about `chars_max` characters each are
+/// kept: those around the first place where they part.
+pub fn excerpts(a: &str, b: &str, chars_max: usize) -> (String, String) {
+    let longer = a.chars().count().max(b.chars().count());
+    let common = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+    let skip = common.saturating_sub(chars_max / 4);
+    // The note that something was skipped is as long as a few characters.
+    if longer <= chars_max || skip < 24 {
+        return (tame(a, chars_max), tame(b, chars_max));
+    }
+    let from = |text: &str| {
+        let at = text
+            .char_indices()
+            .nth(skip)
+            .map_or(text.len(), |(at, _)| at);
+        let rest = text.get(at..).unwrap_or("");
+        format!(
+            "({} equal) …{}",
+            thousands(skip as u64),
+            tame(rest, chars_max)
+        )
+    };
+    (from(a), from(b))
+}
+
 /// Characters that change what a reader sees without being seen: zero width, direction marks.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -218,6 +243,18 @@ mod tests {
         }
         assert_eq!(tame("abcdef", 4), "abcd… (+2 characters)");
         assert_eq!(tame("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn an_excerpt_shows_what_differs() {
+        let (a, b) = excerpts("short", "shirt", 20);
+        assert_eq!((a.as_str(), b.as_str()), ("short", "shirt"));
+        let same = "x".repeat(5_000);
+        let (a, b) = excerpts(&format!("{same}A{same}"), &format!("{same}B"), 20);
+        assert_eq!(a, "(4,995 equal) …xxxxxAxxxxxxxxxxxxxx… (+4986 characters)");
+        assert_eq!(b, "(4,995 equal) …xxxxxB");
+        let (a, b) = excerpts(&same, "", 4);
+        assert_eq!((a.as_str(), b.as_str()), ("xxxx… (+4996 characters)", ""));
     }
 
     #[test]

@@ -220,14 +220,12 @@ impl View {
             .filter(|claim| claim.verdict == self.verdict);
         match (self.verdict, of_verdict.next()) {
             (_, None) => "the run claims nothing".into(),
-            (Verdict::Pass, Some(_)) => {
-                let passed: Vec<&str> = self
-                    .claims
-                    .iter()
-                    .filter(|claim| claim.verdict == Verdict::Pass)
-                    .map(|claim| claim.name.as_str())
-                    .collect();
-                format!("shown, with evidence: {}", passed.join(", "))
+            (Verdict::Pass, Some(first)) => {
+                let others: Vec<&str> = of_verdict.map(|claim| claim.name.as_str()).collect();
+                match others.as_slice() {
+                    [] => format!("{}: {}", first.name, first.why),
+                    others => format!("{}: {}; {} too", first.name, first.why, others.join(", ")),
+                }
             }
             (_, Some(claim)) => format!("{}: {}", claim.name, claim.why),
         }
@@ -423,12 +421,20 @@ impl Gather {
         });
         group.count += 1;
         if group.examples.len() < EXAMPLES_MAX {
-            let value =
-                |text: &Option<String>| text.as_ref().map(|text| text::tame(text, VALUE_CHARS_MAX));
+            let (recorded, observed) = match (&difference.recorded, &difference.observed) {
+                (Some(a), Some(b)) => {
+                    let (a, b) = text::excerpts(a, b, VALUE_CHARS_MAX);
+                    (Some(a), Some(b))
+                }
+                (a, b) => {
+                    let tame = |text: &String| text::tame(text, VALUE_CHARS_MAX);
+                    (a.as_ref().map(tame), b.as_ref().map(tame))
+                }
+            };
             group.examples.push(Example {
                 exchange,
-                recorded: value(&difference.recorded),
-                observed: value(&difference.observed),
+                recorded,
+                observed,
             });
         }
     }
