@@ -72,11 +72,12 @@ fn method(view: &View, method: &Method) -> TestCase {
     if method.differing > 0 {
         wrong.push(text::differ(method.differing, method.compared));
     }
-    if method.timed_out > 0 {
-        wrong.push(format!("{} timed out", text::thousands(method.timed_out)));
-    }
-    if method.lost > 0 {
-        wrong.push(format!("{} lost", text::thousands(method.lost)));
+    // A call that has no answer in the capture either is as recorded.
+    if method.missing > 0 {
+        wrong.push(format!(
+            "{} with a recorded answer timed out or lost",
+            text::count(method.missing, "call", "calls")
+        ));
     }
     let status = if !wrong.is_empty() {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);

@@ -94,6 +94,8 @@ pub struct Method {
     pub timed_out: u64,
     /// The connection went.
     pub lost: u64,
+    /// Of those two: calls to which the capture holds an answer.
+    pub missing: u64,
     /// Not sent: the guard refused.
     pub refused: u64,
     /// Answer minus intended send time.
@@ -391,6 +393,8 @@ impl Gather {
             Outcome::Refused => method.refused += 1,
             Outcome::Oneway | Outcome::Skipped => {}
         }
+        let gone = matches!(row.outcome, Outcome::TimedOut | Outcome::Lost);
+        method.missing += u64::from(gone && row.recorded.is_some());
         method.sent += u64::from(row.outcome != Outcome::Refused);
         method.compared += u64::from(row.compared);
         method.differing += u64::from(row.differs());

@@ -1,0 +1,3 @@
+//! The program as a user meets it: arguments in, output and exit code out.
+
+mod report;
