@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
 mod completions;
+mod fixture;
 mod ls;
 mod man;
 pub(crate) mod report;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Rewrite(rewrite::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
+    /// What meshproof is tried on: peers, and captures with the truth about them
+    Fixture(fixture::Args),
     /// Write a shell completion script
     Completions(completions::Args),
     /// Write the man pages
@@ -33,6 +36,7 @@ impl Command {
             Command::Ls(args) => ls::run(args),
             Command::Rewrite(args) => rewrite::run(args),
             Command::Report(args) => report::run(args),
+            Command::Fixture(args) => fixture::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }
