@@ -210,9 +210,15 @@ impl Where {
                 .errors
                 .first()
                 .map_or((0, "it cannot be read".to_owned()), |first| {
-                    (place(text, first.pos), first.msg.clone())
+                    // The parser goes on to list every token that it knows.
+                    let why = first.msg.split(" expecting").next().unwrap_or_default();
+                    (place(text, first.pos), why.to_owned())
                 });
-            bad(at, 0, "here", why, HELP.into())
+            // Where the text ends too early, its last character is shown.
+            let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
+            let at = at.min(last);
+            let len = text.get(at..).and_then(|rest| rest.chars().next());
+            bad(at, len.map_or(0, char::len_utf8), "here", why, HELP.into())
         })?;
         let known = |name: &&str| VARIABLES.contains(name) || is_bound(text, name);
         let references = program.references();
@@ -469,7 +475,7 @@ mod tests {
             8,
             "the fields are flow,",
         );
-        check("late &&", "", 7, "write CEL");
+        check("late &&", "", 6, "write CEL");
         check("late == ) 1", "", 8, "write CEL");
         check(
             &"(".repeat(5000),

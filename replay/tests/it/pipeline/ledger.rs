@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::{Seen, captures, pass};
 
 /// A classic pcap in its records: file header, then each record with its header.
-fn records(path: &Path) -> (Vec<u8>, Vec<Vec<u8>>) {
+pub(super) fn records(path: &Path) -> (Vec<u8>, Vec<Vec<u8>>) {
     let file = fs::read(path).expect("a capture");
     let (head, mut rest) = file.split_at(24);
     assert_eq!(head[..4], [0xd4, 0xc3, 0xb2, 0xa1], "little-endian pcap");

@@ -2,6 +2,7 @@
 
 mod judge;
 mod ledger;
+mod sightings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
