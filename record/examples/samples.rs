@@ -39,6 +39,11 @@ fn main() {
         fs::write(folder.join("report.json"), text).unwrap();
         views.push(view);
     }
+    let folder = into.join("hostile");
+    samples::write_hostile(&folder, 100_000);
+    let view = View::of(&Record::open(&folder).unwrap()).unwrap();
+    let page = html::html(std::slice::from_ref(&view), view.verdict);
+    fs::write(folder.join("report.html"), page).unwrap();
     let style = Style {
         colour: Colour::Ansi,
         width: 100,

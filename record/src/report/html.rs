@@ -259,7 +259,8 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
             })
             .collect(),
         findings_more: view.findings.len().saturating_sub(within(KINDS_MAX)),
-        steps: steps(view),
+        // The first step is to make this page.
+        steps: steps(view).into_iter().skip(1).collect(),
         environment: environment(view),
         inputs: view
             .inputs
@@ -671,7 +672,7 @@ fn method(method: &super::view::Method) -> MethodLine {
             number(method.compared),
             wrong(method.differing),
             wrong(method.timed_out + method.lost),
-            wrong(method.refused),
+            number(method.refused),
             time(0.5),
             time(0.99),
         ],

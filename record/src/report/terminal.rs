@@ -7,7 +7,7 @@ use super::text::{self, thousands};
 use super::view::{Example, Group, Kept, View};
 use crate::histogram::Histogram;
 use crate::ledger::ReplayLedger;
-use crate::verdict::{End, Verdict};
+use crate::verdict::{Claim, End, Verdict};
 
 /// Places of difference shown.
 const PLACES_MAX: usize = 5;
@@ -406,9 +406,13 @@ pub(super) fn steps(view: &View) -> Vec<(&'static str, String)> {
         ));
     }
     if let Some(command) = view.command() {
-        let why = match view.end {
-            End::Finished if view.is_cut_off() => "run it again, to the end",
-            _ => "run it again",
+        let late = |claim: &Claim| claim.name == "latency" && claim.verdict == Verdict::Invalid;
+        let why = if view.is_cut_off() || view.end == End::Interrupted {
+            "run it again, to the end"
+        } else if view.claims.iter().any(late) {
+            "run it again, on a machine that does nothing else"
+        } else {
+            "run it again"
         };
         steps.push((why, text::tame(&command, 400)));
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::{ARTEFACTS, EVENTS, EXCHANGES, MANIFEST, MANIFEST_PARTIAL, StoreError, WIRE};
 use crate::event::{Entry, Event};
@@ -191,11 +192,43 @@ fn encode<T: Serialize>(line: &mut Vec<u8>, value: &T) -> io::Result<()> {
 fn seal(folder: &Path, manifest: &Manifest) -> io::Result<()> {
     let partial = folder.join(MANIFEST_PARTIAL);
     let mut file = File::create(&partial)?;
-    let mut text = serde_json::to_vec_pretty(manifest)?;
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, Readable::default());
+    manifest.serialize(&mut serializer)?;
     text.push(b'\n');
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&partial, folder.join(MANIFEST))?;
     // The rename itself is on disk once the folder is.
     File::open(folder)?.sync_all()
+}
+
+/// JSON with a line for each field, and lists within one line: a histogram has thousands of pairs.
+#[derive(Default)]
+struct Readable(PrettyFormatter<'static>);
+
+impl Formatter for Readable {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.begin_object(to)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_object(to)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(to, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(to)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_object_value(to)
+    }
 }

@@ -432,3 +432,51 @@ fn capture(sample: &Sample) -> CaptureLedger {
         },
     }
 }
+
+/// Writes a record in which everything that a peer can name is different and hostile.
+pub(crate) fn write_hostile(folder: &Path, rows: u64) {
+    let start = start(&["meshproof", "<script>alert(1)</script>"]);
+    let mut writer = Writer::create(folder, start).unwrap();
+    let evil = "<script src=https://evil.example/x.js></script>\"'><img onerror=alert(1)>\u{1b}[2J\u{202e}";
+    let long = evil.repeat(8);
+    let mut row = row(1, "hello");
+    row.recorded = None;
+    row.observed = None;
+    for exchange in 1..=rows {
+        row.exchange = exchange;
+        row.service = format!("{evil}{}", exchange % 5_000);
+        row.method = long.clone();
+        row.differences = vec![difference(&evil[..20], Some(&long), Some(evil))];
+        row.differences[0]
+            .path
+            .push_str(&(exchange % 7_000).to_string());
+        writer.row(&row).unwrap();
+        if exchange % 10 == 0 {
+            let refused = Event::Refused {
+                exchange,
+                reason: format!("{evil}{exchange}"),
+                target: long.clone(),
+                service: long.clone(),
+                method: String::new(),
+            };
+            writer.event(exchange, refused).unwrap();
+            let finding = Event::Finding {
+                name: format!("{evil}{exchange}"),
+                text: long.clone(),
+            };
+            writer.event(exchange, finding).unwrap();
+        }
+    }
+    let claims = (0..200).map(|n| Claim::new(format!("{evil}{n}"), Verdict::Fail, long.as_str()));
+    let ending = Ending {
+        now: Timestamp::constant(1_763_887_000, 0),
+        at_ns: 1_000,
+        end: End::Finished,
+        claims: claims.collect(),
+        capture: None,
+        replay: None,
+        latency: None,
+        lateness: None,
+    };
+    writer.finish(ending).unwrap();
+}
