@@ -1,11 +1,13 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
+mod audit;
 mod completions;
 mod fixture;
 mod ls;
 mod man;
 pub(crate) mod report;
 mod rewrite;
+mod schema;
 mod select;
 
 use clap::Subcommand;
@@ -19,10 +21,14 @@ pub(crate) enum Command {
     Ls(ls::Args),
     /// Replace addresses, names and personal values in captures by a map
     Rewrite(rewrite::Args),
+    /// Search a rewritten capture for what must not be left in it
+    Audit(audit::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
     Fixture(fixture::Args),
+    /// Print the JSON schema of a file that people write
+    Schema(schema::Args),
     /// Write a shell completion script
     Completions(completions::Args),
     /// Write the man pages
@@ -35,8 +41,10 @@ impl Command {
         match self {
             Command::Ls(args) => ls::run(args),
             Command::Rewrite(args) => rewrite::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Report(args) => report::run(args),
             Command::Fixture(args) => fixture::run(args),
+            Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }

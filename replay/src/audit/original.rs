@@ -110,7 +110,9 @@ impl Original {
                 self.name(Kind::Zone, zone, place);
             }
         }
-        for found in QUERY.captures_iter(bytes) {
+        // Between the values of a body nothing says where the last word ends.
+        let queries = context.text.then(|| QUERY.captures_iter(bytes));
+        for found in queries.into_iter().flatten() {
             if let (Some(key), Some(value)) = (found.get(1), found.get(2)) {
                 let kind = match key.as_bytes().to_ascii_lowercase().as_slice() {
                     b"zone" => Kind::Zone,

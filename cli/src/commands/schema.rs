@@ -1,0 +1,39 @@
+//! `meshproof schema`: the JSON schema of a file that people write.
+
+use std::io::{self, Write};
+
+use meshproof_replay::map;
+
+use crate::exit::{self, Failure};
+
+/// Arguments of `schema`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Editors check and complete YAML with it: put a line such as
+  # yaml-language-server: $schema=./map.schema.json
+on top of the file.
+
+Example:
+  meshproof schema rewrite-map > map.schema.json")]
+pub(crate) struct Args {
+    /// Which file
+    #[arg(value_enum)]
+    kind: Kind,
+}
+
+/// What people write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// What a rewrite replaces by what
+    #[value(alias = "map")]
+    RewriteMap,
+}
+
+/// Writes the schema to stdout.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    let schema = match args.kind {
+        Kind::RewriteMap => map::schema(),
+    };
+    io::stdout().write_all(schema.as_bytes())?;
+    Ok(exit::OK)
+}
