@@ -470,7 +470,7 @@ fn a_pace_that_was_not_held_says_nothing_about_latency() {
         Connections::Recorded,
     );
     let run_with = |late: &dyn Fn(usize) -> u64| {
-        let mut run = made_up(&plan, &vec![0; 100]);
+        let mut run = made_up(&plan, &[0; 100]);
         for (at, outcome) in run.outcomes.iter_mut().enumerate() {
             outcome.sent_ns = Some(outcome.intended_ns + late(at));
         }
