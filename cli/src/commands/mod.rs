@@ -5,10 +5,12 @@ mod completions;
 mod fixture;
 mod ls;
 mod man;
+mod replay;
 pub(crate) mod report;
 mod rewrite;
 mod schema;
 mod select;
+mod stub;
 
 use clap::Subcommand;
 
@@ -23,6 +25,10 @@ pub(crate) enum Command {
     Rewrite(rewrite::Args),
     /// Search a rewritten capture for what must not be left in it
     Audit(audit::Args),
+    /// Send recorded requests to a target or to stubs, and judge the answers
+    Replay(Box<replay::Args>),
+    /// Answer requests from recorded responses
+    Stub(stub::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
@@ -42,6 +48,8 @@ impl Command {
             Command::Ls(args) => ls::run(args),
             Command::Rewrite(args) => rewrite::run(args),
             Command::Audit(args) => audit::run(args),
+            Command::Replay(args) => replay::run(*args),
+            Command::Stub(args) => stub::run(args),
             Command::Report(args) => report::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),

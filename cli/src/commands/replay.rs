@@ -1,0 +1,418 @@
+//! `meshproof replay`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use meshproof_record::report::{View, json, terminal};
+use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
+use meshproof_record::verdict::{End, Policy as ExitPolicy};
+use meshproof_replay::capture::{Inputs, NamedSource};
+use meshproof_replay::engine::judge::{self, Judged, Plain, Terms};
+use meshproof_replay::engine::load::{self, Loaded};
+use meshproof_replay::engine::outcome::{Run, Stop};
+use meshproof_replay::engine::pace::{LatenessLimit, Pace, duration_ns};
+use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Routes};
+use meshproof_replay::engine::run::{self, Control, Settings};
+use meshproof_replay::engine::tell;
+use meshproof_replay::exchange::Exchange;
+use meshproof_replay::map::Map;
+use meshproof_replay::stub::shelf::{Matching, Report};
+use meshproof_replay::stub::{Latency, Options, Shelf, Stub};
+use meshproof_replay::targets::{MethodRules, Policy};
+
+use crate::exit::Failure;
+
+/// Stubs that one replay starts.
+const STUBS_MAX: usize = 64;
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(
+    group(clap::ArgGroup::new("where_to").required(true).args(["to", "stub"])),
+    after_help = "\
+Loopback may always be sent to. Any other address must stand under `targets:` in the map, or be
+given by --allow-target; one that the capture shows as a peer in production must be in the map.
+Targets are asked about before any socket is opened; what is refused is counted and named.
+
+Without --pace, requests leave as fast as --window allows and nothing is claimed about latency.
+With `recorded`, `2x` or `rate=500/s` they leave by absolute deadlines, latency counts from the
+intended time, and the claim is INVALID when the pace was not held.
+
+Exit: 0 PASS, 1 FAIL, 2 wrong use, 3 INVALID or nothing was sent, 130 Ctrl-C (twice: at once).
+
+Examples:
+  meshproof replay calls.pcap --stub
+  meshproof replay calls.pcap --to 127.0.0.1:12200 --pace recorded
+  meshproof replay offline.pcapng --map map.yaml --to 10.1.0.5:12200=127.0.0.1:12200 \\
+      --to 10.1.0.6:12200=127.0.0.1:12201 --record runs/one"
+)]
+pub(crate) struct Args {
+    /// Capture files, folders or globs; together one capture point
+    #[arg(value_name = "CAPTURE", required_unless_present = "source")]
+    captures: Vec<String>,
+    /// A capture point of its own, such as app='/captures/app-*.pcap'; may be repeated
+    #[arg(long, value_name = "NAME=GLOB")]
+    source: Vec<NamedSource>,
+    /// Where to send: one ADDRESS for all, or RECORDED=ADDRESS for each recorded server. Names
+    /// are not resolved
+    #[arg(long, value_name = "[RECORDED=]ADDRESS")]
+    to: Vec<String>,
+    /// Send to stubs that answer from the same captures, started and stopped by this command
+    #[arg(long)]
+    stub: bool,
+    /// How long those stubs take: none, recorded, or milliseconds
+    #[arg(
+        long,
+        value_name = "LATENCY",
+        default_value = "none",
+        requires = "stub"
+    )]
+    stub_latency: Latency,
+    /// Those stubs may answer by service and method alone; the run then shows nothing
+    #[arg(long, requires = "stub")]
+    loose: bool,
+    /// Rewrite map; its `targets:` say where a replay may go
+    #[arg(long, value_name = "MAP")]
+    map: Option<PathBuf>,
+    /// A network that may be sent to, without writing to it; may be repeated
+    #[arg(long, value_name = "NETWORK")]
+    allow_target: Vec<String>,
+    /// Methods that write, beside the usual names: `settle`, `burn*`
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    write_methods: Vec<String>,
+    /// Methods that only read, beside the usual names
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    read_methods: Vec<String>,
+    /// When requests are sent: window, recorded, 2x, 0.5x, max, rate=500/s
+    #[arg(long, value_name = "PACE", default_value = "window")]
+    pace: Pace,
+    /// How late sends may be for a word on latency, such as p99=10ms,late=50ms,share=1%
+    #[arg(
+        long,
+        value_name = "LIMITS",
+        default_value = "p99=10ms,late=50ms,share=1%"
+    )]
+    lateness: LatenessLimit,
+    /// recorded, or pooled=N connections per target and protocol
+    #[arg(long, value_name = "HOW", default_value = "recorded")]
+    connections: Connections,
+    /// Requests that may wait on one connection (pace window)
+    #[arg(long, value_name = "N", default_value = "64")]
+    window: NonZeroUsize,
+    /// Wait this long for each answer, such as 500ms, whatever the request says
+    #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
+    timeout: Option<u32>,
+    /// Folder for the record [default: meshproof-runs/<id>]
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// What goes to stdout
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+/// What goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A summary for people
+    Human,
+    /// The summary for programs, as `report --json` writes it
+    Json,
+}
+
+fn milliseconds(text: &str) -> Result<u32, String> {
+    duration_ns(text)
+        .map(|ns| ns / 1_000_000)
+        .and_then(|ms| u32::try_from(ms).ok())
+        .filter(|ms| *ms > 0)
+        .ok_or_else(|| "expected a duration of at least 1ms, such as 500ms or 3s".to_owned())
+}
+
+/// Plans, sends, judges, records, and says what was shown.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    let usage = |text: String| Failure::Usage(text);
+    let map = args.map.as_deref().map(read_map).transpose()?;
+    let policy = policy(&args, map.as_ref())?;
+    let mut routes = Routes::parse(args.to.iter().map(String::as_str))
+        .map_err(|error| usage(error.to_string()))?;
+    let inputs = Inputs {
+        captures: args.captures.clone(),
+        sources: args.source.clone(),
+    };
+    let loaded = load::load(&inputs).map_err(|error| usage(error.to_string()))?;
+    let stubs = if args.stub {
+        start_stubs(&loaded.exchanges, &args)?
+    } else {
+        BTreeMap::new()
+    };
+    let stub_routes = stubs.iter().map(|(server, stub)| (*server, stub.address()));
+    routes.by_server.extend(stub_routes);
+
+    let planning = Planning {
+        routes: &routes,
+        policy: &policy,
+        pace: args.pace,
+        connections: args.connections,
+        timeout_ms: args.timeout,
+    };
+    let Loaded {
+        exchanges,
+        outcome: capture,
+        files,
+    } = loaded;
+    let plan =
+        plan::plan(exchanges, &planning, |_| true).map_err(|error| usage(error.to_string()))?;
+
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        0,
+        Timestamp::now(),
+    );
+    let folder = args
+        .record
+        .clone()
+        .unwrap_or_else(|| store::default_folder(&start));
+    let mut writer = Writer::create(&folder, start).map_err(stored)?;
+    let maps = args.map.iter().map(|path| ("map", path));
+    for (role, path) in files.iter().map(|path| ("capture", path)).chain(maps) {
+        // Standard input has no name by which it could be found again.
+        if let Ok(input) = load::input(role, path) {
+            writer.input(0, input).map_err(stored)?;
+        }
+    }
+
+    let settings = Settings {
+        window: args.window,
+        ..Settings::usual(args.pace)
+    };
+    let ran = send(&plan, &settings)?;
+    let mut seen = Report::default();
+    for stub in stubs.into_values() {
+        seen.add(&stub.stop());
+    }
+    let terms = Terms {
+        pace: args.pace,
+        lateness: args.lateness,
+        loose: seen.loose_total(),
+    };
+    let judged = judge::judge(&plan, &ran, &Plain, &terms);
+    let notes = notes(&plan, &args, &seen);
+    for (name, text) in &notes {
+        let (name, text) = (name.clone(), text.clone());
+        let event = meshproof_record::event::Event::Finding { name, text };
+        writer.event(0, event).map_err(stored)?;
+    }
+    write_record(writer, &plan, &ran, &judged, &args, capture.ledger).map_err(stored)?;
+    say(&folder, &args)
+}
+
+fn stored(error: StoreError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn read_map(path: &Path) -> Result<Map, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::Io(name.clone(), error))?;
+    Map::parse(&name, &text)
+        .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
+}
+
+fn policy(args: &Args, map: Option<&Map>) -> Result<Policy, Failure> {
+    let network = |text: &String| {
+        text.parse::<IpNet>()
+            .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
+            .map_err(|_| {
+                Failure::Usage(format!(
+                    "`{text}` is no network: expected an address such as 10.1.2.3 or a network such as 10.1.2.0/24"
+                ))
+            })
+    };
+    Ok(Policy {
+        targets: map.map(|map| map.targets.clone()).unwrap_or_default(),
+        allowed: args
+            .allow_target
+            .iter()
+            .map(network)
+            .collect::<Result<_, _>>()?,
+        methods: MethodRules {
+            writes: args.write_methods.clone(),
+            reads: args.read_methods.clone(),
+        },
+    })
+}
+
+/// A stub for each server of the capture.
+fn start_stubs(exchanges: &[Exchange], args: &Args) -> Result<BTreeMap<SocketAddr, Stub>, Failure> {
+    let matching = if args.loose {
+        Matching::Loose
+    } else {
+        Matching::Exact
+    };
+    let servers: BTreeSet<SocketAddr> = exchanges.iter().map(|e| e.flow.acceptor).collect();
+    if servers.len() > STUBS_MAX {
+        return Err(Failure::Usage(format!(
+            "the captures show {} servers, more than the {STUBS_MAX} stubs that one replay starts: run `meshproof stub` and give --to",
+            servers.len()
+        )));
+    }
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    servers
+        .into_iter()
+        .map(|server| {
+            let of_server = exchanges.iter().filter(|e| e.flow.acceptor == server);
+            let shelf = Shelf::new(of_server, matching);
+            let stub = Stub::bind(listen, shelf, Options::usual(args.stub_latency))
+                .map_err(|error| Failure::Io("starting a stub".into(), error))?;
+            Ok((server, stub))
+        })
+        .collect()
+}
+
+/// Carries the plan out; Ctrl-C drains, twice kills.
+fn send(plan: &Plan, settings: &Settings) -> Result<Run, Failure> {
+    let failed = |error| Failure::Io("replaying".into(), error);
+    let control = Arc::new(Control::new().map_err(failed)?);
+    let asked = Arc::clone(&control);
+    let mut again = false;
+    // A handler that is there already is another run's of this process; it stops that one.
+    let _ = ctrlc::set_handler(move || {
+        if std::mem::replace(&mut again, true) {
+            std::process::exit(i32::from(meshproof_record::verdict::EXIT_INTERRUPTED));
+        }
+        asked.stop();
+    });
+    let (done, over) = mpsc::channel::<()>();
+    let ran = std::thread::scope(|scope| {
+        if io::stderr().is_terminal() && !plan.sends.is_empty() {
+            let total = plan.sends.len() as u64;
+            let control = &control;
+            scope.spawn(move || progress(control, total, &over));
+        }
+        let ran = run::run(plan, settings, &control);
+        drop(done);
+        ran
+    });
+    ran.map_err(failed)
+}
+
+fn progress(control: &Control, total: u64, over: &mpsc::Receiver<()>) {
+    let bar = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} done, {msg} sent") {
+        bar.set_style(style);
+    }
+    while over.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+        bar.set_position(control.done());
+        bar.set_message(control.sent().to_string());
+    }
+    bar.finish_and_clear();
+}
+
+/// What a reader should know beside the sums.
+fn notes(plan: &Plan, args: &Args, seen: &Report) -> Vec<(String, String)> {
+    let mut notes = Vec::new();
+    let why: BTreeSet<_> = plan.refusals().iter().map(|refused| refused.why).collect();
+    for why in why {
+        notes.push((format!("refused-{why}"), why.advice().to_owned()));
+    }
+    for (server, count) in plan.unrouted() {
+        let text = format!("no --to mentions {server}: its {count} exchanges are left out");
+        notes.push(("no-route".to_owned(), text));
+    }
+    if args.stub {
+        let named = |counts: &BTreeMap<String, u64>| {
+            let told = counts.iter().take(5);
+            let told: Vec<String> = told.map(|(call, n)| format!("{n} {call}")).collect();
+            told.join(", ")
+        };
+        for (name, counts, what) in [
+            (
+                "loose-match",
+                &seen.loose,
+                "answered by what was recorded for other arguments",
+            ),
+            (
+                "unmatched",
+                &seen.unmatched,
+                "for which nothing was recorded",
+            ),
+        ] {
+            let total: u64 = counts.values().sum();
+            if total > 0 {
+                let text = format!("{total} requests {what}: {}", named(counts));
+                notes.push((name.to_owned(), text));
+            }
+        }
+        if seen.reused > 0 {
+            let text = format!(
+                "{} requests more than were recorded, answered by a recorded answer again",
+                seen.reused
+            );
+            notes.push(("reused".to_owned(), text));
+        }
+    }
+    notes
+}
+
+fn write_record(
+    mut writer: Writer,
+    plan: &Plan,
+    ran: &Run,
+    judged: &Judged,
+    args: &Args,
+    capture: meshproof_record::ledger::CaptureLedger,
+) -> Result<(), StoreError> {
+    for entry in tell::events(plan, ran, judged, args.lateness.late_ns) {
+        writer.event(entry.at_ns, entry.event)?;
+    }
+    for row in tell::rows(plan, ran, judged) {
+        writer.row(&row)?;
+    }
+    let end = match ran.stop {
+        Stop::Finished => End::Finished,
+        Stop::Interrupted => End::Interrupted,
+    };
+    writer.finish(Ending {
+        now: Timestamp::now(),
+        at_ns: ran.elapsed_ns,
+        end,
+        claims: judged.claims.clone(),
+        capture: Some(capture),
+        replay: Some(judged.ledger.clone()),
+        latency: Some(judged.latency.finish()).filter(|_| judged.latency.count() > 0),
+        lateness: Some(judged.lateness.finish()).filter(|_| judged.lateness.count() > 0),
+    })?;
+    Ok(())
+}
+
+/// Says what the record says: every report is made from it.
+fn say(folder: &Path, args: &Args) -> Result<u8, Failure> {
+    let record = Record::open(folder).map_err(stored)?;
+    let view = View::of(&record).map_err(stored)?;
+    let code = view.exit_code(&ExitPolicy::USUAL);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Human => {
+            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
+            let folder = folder.display();
+            writeln!(
+                out,
+                "\nreport: meshproof report {folder} --html report.html"
+            )?;
+        }
+        Format::Json => {
+            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
+            out.write_all(json::json(views, verdict, code, &ExitPolicy::USUAL).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(code)
+}
