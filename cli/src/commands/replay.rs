@@ -15,20 +15,23 @@ use jiff::Timestamp;
 use meshproof_record::report::{View, json, terminal};
 use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
 use meshproof_record::verdict::{End, Policy as ExitPolicy};
-use meshproof_replay::capture::{Inputs, NamedSource};
-use meshproof_replay::engine::judge::{self, Judged, Plain, Terms};
+use meshproof_replay::capture::NamedSource;
+use meshproof_replay::diff::{Frames, Noise};
+use meshproof_replay::engine::judge::{self, Judged, Terms};
 use meshproof_replay::engine::load::{self, Loaded};
 use meshproof_replay::engine::outcome::{Run, Stop};
 use meshproof_replay::engine::pace::{LatenessLimit, Pace, duration_ns};
 use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Routes};
 use meshproof_replay::engine::run::{self, Control, Settings};
 use meshproof_replay::engine::tell;
-use meshproof_replay::exchange::Exchange;
+use meshproof_replay::exchange::{Exchange, Hop};
 use meshproof_replay::map::Map;
+use meshproof_replay::select::{Moment, Sample, Tally};
 use meshproof_replay::stub::shelf::{Matching, Report};
 use meshproof_replay::stub::{Latency, Options, Shelf, Stub};
 use meshproof_replay::targets::{MethodRules, Policy};
 
+use super::select::Select;
 use crate::exit::Failure;
 
 /// Stubs that one replay starts.
@@ -56,12 +59,27 @@ Examples:
       --to 10.1.0.6:12200=127.0.0.1:12201 --record runs/one"
 )]
 pub(crate) struct Args {
-    /// Capture files, folders or globs; together one capture point
-    #[arg(value_name = "CAPTURE", required_unless_present = "source")]
+    /// Capture files, globs in quotes, or folders; rotated parts are joined in time order
+    #[arg(value_name = "CAPTURE", required_unless_present = "sources")]
     captures: Vec<String>,
-    /// A capture point of its own, such as app='/captures/app-*.pcap'; may be repeated
-    #[arg(long, value_name = "NAME=GLOB")]
-    source: Vec<NamedSource>,
+    /// A capture point with a name; repeat for several. A call seen at several is sent once
+    #[arg(long = "source", value_name = "NAME=GLOB")]
+    sources: Vec<NamedSource>,
+    /// Nothing before this time: 2026-11-23T08:36:12Z, or +1.5s after the first packet
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Nothing from this time on (elsewhere --to, which says where to send here)
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// Only calls for which this CEL expression over the fields of `ls --format json` is true
+    #[arg(long = "where", value_name = "EXPR")]
+    filter: Option<String>,
+    /// Only calls seen at this hop, as they were seen there: inbound, outbound, app, direct, unknown
+    #[arg(long, value_name = "HOP")]
+    hop: Option<Hop>,
+    /// Only a part of the calls, always the same: 0.05 or 5%
+    #[arg(long, value_name = "PART")]
+    sample: Option<Sample>,
     /// Where to send: one ADDRESS for all, or RECORDED=ADDRESS for each recorded server. Names
     /// are not resolved
     #[arg(long, value_name = "[RECORDED=]ADDRESS")]
@@ -111,6 +129,9 @@ pub(crate) struct Args {
     /// Wait this long for each answer, such as 500ms, whatever the request says
     #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
     timeout: Option<u32>,
+    /// What is shown and not judged in answers, in YAML
+    #[arg(long, value_name = "FILE")]
+    noise: Option<PathBuf>,
     /// Folder for the record [default: meshproof-runs/<id>]
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -143,13 +164,28 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let policy = policy(&args, map.as_ref())?;
     let mut routes = Routes::parse(args.to.iter().map(String::as_str))
         .map_err(|error| usage(error.to_string()))?;
-    let inputs = Inputs {
-        captures: args.captures.clone(),
-        sources: args.source.clone(),
+    let compare = Frames {
+        noise: args
+            .noise
+            .as_deref()
+            .map(read_noise)
+            .transpose()?
+            .unwrap_or_default(),
     };
-    let loaded = load::load(&inputs).map_err(|error| usage(error.to_string()))?;
+    let select = Select {
+        captures: args.captures.clone(),
+        sources: args.sources.clone(),
+        from: args.from,
+        to: args.until,
+        filter: args.filter.clone(),
+        hop: args.hop,
+        sample: args.sample,
+    };
+    let selection = select.selection()?;
+    let (mut captures, _) = select.open()?;
+    let loaded = load::load(&mut captures, &selection).map_err(|error| usage(error.to_string()))?;
     let stubs = if args.stub {
-        start_stubs(&loaded.exchanges, &args)?
+        start_stubs(&loaded.taken().collect::<Vec<_>>(), &args)?
     } else {
         BTreeMap::new()
     };
@@ -167,9 +203,9 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         exchanges,
         outcome: capture,
         files,
+        tally,
     } = loaded;
-    let plan =
-        plan::plan(exchanges, &planning, |_| true).map_err(|error| usage(error.to_string()))?;
+    let plan = plan::plan(exchanges, &planning).map_err(|error| usage(error.to_string()))?;
 
     let start = store::start(
         env!("CARGO_PKG_VERSION"),
@@ -183,7 +219,9 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         .unwrap_or_else(|| store::default_folder(&start));
     let mut writer = Writer::create(&folder, start).map_err(stored)?;
     let maps = args.map.iter().map(|path| ("map", path));
-    for (role, path) in files.iter().map(|path| ("capture", path)).chain(maps) {
+    let noise = args.noise.iter().map(|path| ("noise", path));
+    let captures = files.iter().map(|path| ("capture", path));
+    for (role, path) in captures.chain(maps).chain(noise) {
         // Standard input has no name by which it could be found again.
         if let Ok(input) = load::input(role, path) {
             writer.input(0, input).map_err(stored)?;
@@ -204,8 +242,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         lateness: args.lateness,
         loose: seen.loose_total(),
     };
-    let judged = judge::judge(&plan, &ran, &Plain, &terms);
-    let notes = notes(&plan, &args, &seen);
+    let judged = judge::judge(&plan, &ran, &compare, &terms);
+    let notes = notes(&plan, &args, &seen, &tally);
     for (name, text) in &notes {
         let (name, text) = (name.clone(), text.clone());
         let event = meshproof_record::event::Event::Finding { name, text };
@@ -223,6 +261,13 @@ fn read_map(path: &Path) -> Result<Map, Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::Io(name.clone(), error))?;
     Map::parse(&name, &text)
+        .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
+}
+
+fn read_noise(path: &Path) -> Result<Noise, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::Io(name.clone(), error))?;
+    Noise::parse(&name, &text)
         .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
 }
 
@@ -251,7 +296,10 @@ fn policy(args: &Args, map: Option<&Map>) -> Result<Policy, Failure> {
 }
 
 /// A stub for each server of the capture.
-fn start_stubs(exchanges: &[Exchange], args: &Args) -> Result<BTreeMap<SocketAddr, Stub>, Failure> {
+fn start_stubs(
+    exchanges: &[&Exchange],
+    args: &Args,
+) -> Result<BTreeMap<SocketAddr, Stub>, Failure> {
     let matching = if args.loose {
         Matching::Loose
     } else {
@@ -268,7 +316,8 @@ fn start_stubs(exchanges: &[Exchange], args: &Args) -> Result<BTreeMap<SocketAdd
     servers
         .into_iter()
         .map(|server| {
-            let of_server = exchanges.iter().filter(|e| e.flow.acceptor == server);
+            let exchanges = exchanges.iter().copied();
+            let of_server = exchanges.filter(|e| e.flow.acceptor == server);
             let shelf = Shelf::new(of_server, matching);
             let stub = Stub::bind(listen, shelf, Options::usual(args.stub_latency))
                 .map_err(|error| Failure::Io("starting a stub".into(), error))?;
@@ -317,8 +366,15 @@ fn progress(control: &Control, total: u64, over: &mpsc::Receiver<()>) {
 }
 
 /// What a reader should know beside the sums.
-fn notes(plan: &Plan, args: &Args, seen: &Report) -> Vec<(String, String)> {
+fn notes(plan: &Plan, args: &Args, seen: &Report, tally: &Tally) -> Vec<(String, String)> {
     let mut notes = Vec::new();
+    if tally.unanswerable > 0 {
+        let text = format!(
+            "--where has no answer for {} calls (a field that is null); they are left out",
+            tally.unanswerable
+        );
+        notes.push(("where-unanswerable".to_owned(), text));
+    }
     let why: BTreeSet<_> = plan.refusals().iter().map(|refused| refused.why).collect();
     for why in why {
         notes.push((format!("refused-{why}"), why.advice().to_owned()));

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use meshproof_replay::capture::{Inputs, NamedSource};
 use meshproof_replay::engine::load;
 use meshproof_replay::stub::shelf::{Matching, Report};
 use meshproof_replay::stub::{Latency, Options, Shelf, Stub};
 
+use super::select::Select;
 use crate::exit::{self, Failure};
 
 /// Arguments of `stub`.
@@ -26,12 +26,8 @@ Examples:
   meshproof stub calls.pcap --listen 127.0.0.1:12200
   meshproof stub calls.pcap --server 10.1.0.5:12200 --listen 127.0.0.1:0 --latency recorded")]
 pub(crate) struct Args {
-    /// Capture files, folders or globs
-    #[arg(value_name = "CAPTURE", required_unless_present = "source")]
-    captures: Vec<String>,
-    /// A capture point of its own; may be repeated
-    #[arg(long, value_name = "NAME=GLOB")]
-    source: Vec<NamedSource>,
+    #[command(flatten)]
+    select: Select,
     /// Where to listen; port 0 takes one that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -51,19 +47,18 @@ pub(crate) struct Args {
 
 /// Serves until it is told to stop.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
-    let inputs = Inputs {
-        captures: args.captures.clone(),
-        sources: args.source.clone(),
-    };
-    let loaded = load::load(&inputs).map_err(|error| Failure::Usage(error.to_string()))?;
+    let selection = args.select.selection()?;
+    let (mut captures, _) = args.select.open()?;
+    let loaded =
+        load::load(&mut captures, &selection).map_err(|error| Failure::Usage(error.to_string()))?;
     let matching = if args.loose {
         Matching::Loose
     } else {
         Matching::Exact
     };
     let wanted = |server: &SocketAddr| args.server.is_empty() || args.server.contains(server);
-    let exchanges = loaded.exchanges.iter();
-    let shelf = Shelf::new(exchanges.filter(|e| wanted(&e.flow.acceptor)), matching);
+    let taken = loaded.taken();
+    let shelf = Shelf::new(taken.filter(|e| wanted(&e.flow.acceptor)), matching);
     if shelf.is_empty() {
         return Err(Failure::Usage(
             "the captures hold no request that could be answered; `meshproof ls` shows what they hold".into(),

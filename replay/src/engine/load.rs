@@ -1,14 +1,19 @@
 //! What a replay reads before it begins.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use meshproof_record::manifest::Input;
 
-use crate::capture::{Captures, Error as CaptureError, Inputs};
+use super::plan::{Recorded, Skip};
+use crate::capture::{Captures, Error as CaptureError};
 use crate::exchange::Exchange;
-use crate::pipeline::{self, Options, Outcome, Visitor};
+use crate::pipeline::{self, Options, Outcome};
+use crate::select::{Selecting, Selection, Tally};
+use crate::sighting::{Call, Calls, Limits, Merger};
 
 /// Most bytes of frames that are held in memory.
 pub const FRAME_BYTES_MAX: u64 = 4 << 30;
@@ -28,53 +33,114 @@ pub enum Error {
 /// Exchanges with their frames, and the account of the captures that hold them.
 #[derive(Debug)]
 pub struct Loaded {
-    /// In the order in which they settled.
-    pub exchanges: Vec<Exchange>,
+    /// Every sighting of every call, in the order in which they settled.
+    pub exchanges: Vec<Recorded>,
     /// The account.
     pub outcome: Outcome,
     /// The files that were read.
-    pub files: Vec<std::path::PathBuf>,
+    pub files: Vec<PathBuf>,
+    /// What the selection did.
+    pub tally: Tally,
 }
 
-#[derive(Default)]
-struct Collect {
-    exchanges: Vec<Exchange>,
-    bytes: u64,
-}
-
-impl Visitor for Collect {
-    fn exchange(&mut self, mut exchange: Exchange) {
-        let halves = [&exchange.request, &exchange.response];
-        let frames = halves
-            .into_iter()
-            .flatten()
-            .filter_map(|h| h.frame.as_ref());
-        self.bytes += frames.map(|frame| frame.head.len).sum::<u64>();
-        if self.bytes > FRAME_BYTES_MAX {
-            // The pass cannot be stopped from here; what comes after the limit is not kept.
-            for half in [&mut exchange.request, &mut exchange.response] {
-                if let Some(half) = half {
-                    half.frame = None;
-                }
-            }
-        }
-        self.exchanges.push(exchange);
+impl Loaded {
+    /// What the selection took, each call once.
+    pub fn taken(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges
+            .iter()
+            .filter(|recorded| recorded.left_out.is_none())
+            .map(|recorded| &recorded.exchange)
     }
 }
 
-/// Reads captures whole. Damage behind a readable header is in the account.
-pub fn load(inputs: &Inputs) -> Result<Loaded, Error> {
-    let mut captures = Captures::open(inputs)?;
-    let mut collect = Collect::default();
-    let mut outcome = pipeline::read(&mut captures, &Options::FRAMES, &mut collect)?;
-    if collect.bytes > FRAME_BYTES_MAX {
+/// Sorts calls into what is taken and what is left out, and keeps both.
+struct Sort<'a> {
+    selecting: Selecting<'a, Taken>,
+    exchanges: Vec<Recorded>,
+    bytes: u64,
+}
+
+/// The call that a selection has just taken.
+#[derive(Default)]
+struct Taken(Rc<RefCell<Option<Call>>>);
+
+impl Calls for Taken {
+    fn call(&mut self, call: Call) {
+        self.0.replace(Some(call));
+    }
+}
+
+struct Sorted<'a> {
+    sort: Sort<'a>,
+    taken: Rc<RefCell<Option<Call>>>,
+}
+
+impl Calls for Sorted<'_> {
+    fn start(&mut self, start_ns: u64) {
+        self.sort.selecting.start(start_ns);
+    }
+
+    fn call(&mut self, call: Call) {
+        self.sort.selecting.call(call.clone());
+        let (call, left_out) = match self.taken.take() {
+            Some(taken) => (taken, None),
+            None => (call, Some(Skip::Filtered)),
+        };
+        let others = call.sightings().skip(1).cloned().map(|exchange| Recorded {
+            exchange,
+            left_out: Some(left_out.unwrap_or(Skip::DuplicateHop)),
+        });
+        let others: Vec<Recorded> = others.collect();
+        let first = Recorded {
+            exchange: call.into_exchange(),
+            left_out,
+        };
+        for recorded in std::iter::once(first).chain(others) {
+            self.sort.put(recorded);
+        }
+    }
+}
+
+impl Sort<'_> {
+    fn put(&mut self, mut recorded: Recorded) {
+        let exchange = &mut recorded.exchange;
+        let halves = [&mut exchange.request, &mut exchange.response];
+        for half in halves.into_iter().flatten() {
+            let len = half.frame.as_ref().map_or(0, |frame| frame.head.len);
+            self.bytes = self.bytes.saturating_add(len);
+            if self.bytes > FRAME_BYTES_MAX {
+                // The pass cannot be stopped from here; what comes after the limit is not kept.
+                half.frame = None;
+            }
+        }
+        self.exchanges.push(recorded);
+    }
+}
+
+/// Reads captures whole; a call that was seen at several points is taken once. Damage behind a
+/// readable header is in the account.
+pub fn load(captures: &mut Captures, selection: &Selection) -> Result<Loaded, Error> {
+    let taken = Rc::new(RefCell::new(None));
+    let sorted = Sorted {
+        sort: Sort {
+            selecting: Selecting::new(selection, Taken(Rc::clone(&taken))),
+            exchanges: Vec::new(),
+            bytes: 0,
+        },
+        taken,
+    };
+    let mut merger = Merger::new(Limits::USUAL, sorted);
+    let mut outcome = pipeline::read(captures, &Options::FRAMES, &mut merger)?;
+    let (_, Sorted { sort, .. }) = merger.finish();
+    if sort.bytes > FRAME_BYTES_MAX {
         return Err(Error::TooLarge);
     }
     outcome.add_findings(&captures.findings());
     Ok(Loaded {
-        exchanges: collect.exchanges,
+        exchanges: sort.exchanges,
         outcome,
         files: captures.files().map(Path::to_owned).collect(),
+        tally: sort.selecting.into_parts().0,
     })
 }
 

@@ -123,6 +123,24 @@ impl Skip {
     }
 }
 
+/// An exchange of the capture, as the selection left it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What was recorded.
+    pub exchange: Exchange,
+    /// Why it is left out ([`Skip::Filtered`], [`Skip::DuplicateHop`]); `None` where it is taken.
+    pub left_out: Option<Skip>,
+}
+
+impl std::convert::From<Exchange> for Recorded {
+    fn from(exchange: Exchange) -> Recorded {
+        Recorded {
+            exchange,
+            left_out: None,
+        }
+    }
+}
+
 /// What is meant to become of a recorded exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -239,7 +257,11 @@ impl Plan {
     pub fn unrouted(&self) -> BTreeMap<SocketAddr, u64> {
         let mut sums = BTreeMap::new();
         for item in &self.items {
-            if item.target.is_none() && item.fate == Fate::Skipped(Skip::Filtered) {
+            let call = matches!(
+                item.exchange.kind,
+                ExchangeKind::Call | ExchangeKind::Oneway
+            );
+            if item.target.is_none() && call && item.fate == Fate::Skipped(Skip::Filtered) {
                 *sums.entry(item.exchange.flow.acceptor).or_insert(0) += 1;
             }
         }
@@ -285,22 +307,18 @@ pub enum Error {
 
 /// Decides what is sent where, when and with which id.
 ///
-/// `exchanges` come in any order; `keep` is the filter. The guard is asked about every address
-/// and every method here, before any socket exists.
-pub fn plan(
-    mut exchanges: Vec<Exchange>,
-    planning: &Planning<'_>,
-    mut keep: impl FnMut(&Exchange) -> bool,
-) -> Result<Plan, Error> {
+/// `exchanges` come in any order. The guard is asked about every address and every method here,
+/// before any socket exists.
+pub fn plan(mut exchanges: Vec<Recorded>, planning: &Planning<'_>) -> Result<Plan, Error> {
     if exchanges.len() > EXCHANGES_MAX {
         return Err(Error::TooMany(exchanges.len()));
     }
     let peers: Peers = exchanges
         .iter()
-        .flat_map(|e| [e.flow.opener.ip(), e.flow.acceptor.ip()])
+        .flat_map(|r| [r.exchange.flow.opener.ip(), r.exchange.flow.acceptor.ip()])
         .collect();
-    exchanges.sort_by_key(|e| {
-        let half = e.request.as_ref().or(e.response.as_ref());
+    exchanges.sort_by_key(|Recorded { exchange, .. }| {
+        let half = exchange.request.as_ref().or(exchange.response.as_ref());
         half.map_or((0, 0, 0), |h| (h.mark.at_ns, h.mark.packet, h.offset))
     });
     let mut guard = Guard {
@@ -311,9 +329,8 @@ pub fn plan(
     let ids = recorded_ids(&exchanges);
     let mut plan = Plan::default();
     let mut made = Made::default();
-    for exchange in exchanges {
-        let kept = keep(&exchange);
-        let item = decide(exchange, kept, planning.routes, &mut guard);
+    for recorded in exchanges {
+        let item = decide(recorded, planning.routes, &mut guard);
         plan.items.push(item);
     }
     let mut start_ns = None;
@@ -323,7 +340,7 @@ pub fn plan(
             continue;
         };
         let Some(frame) = &half.frame else { continue };
-        let key = Recorded {
+        let key = Lane {
             flow: item.exchange.flow.id,
             target,
             protocol: frame.head.protocol,
@@ -350,7 +367,8 @@ pub fn plan(
 }
 
 /// What becomes of one exchange; the index in [`Fate::Send`] is filled in later.
-fn decide(exchange: Exchange, kept: bool, routes: &Routes, guard: &mut Guard<'_>) -> Item {
+fn decide(recorded: Recorded, routes: &Routes, guard: &mut Guard<'_>) -> Item {
+    let Recorded { exchange, left_out } = recorded;
     let request = exchange.request.as_ref();
     let frame = request.and_then(|half| half.frame.as_ref());
     let call = frame.map(Call::of).unwrap_or_default();
@@ -358,9 +376,9 @@ fn decide(exchange: Exchange, kept: bool, routes: &Routes, guard: &mut Guard<'_>
     let fate = match (exchange.kind, exchange.from, frame, target) {
         (ExchangeKind::Heartbeat | ExchangeKind::Goaway, ..) => Fate::Skipped(Skip::Heartbeat),
         (_, From::Server, ..) => Fate::Skipped(Skip::ServerRequest),
+        _ if left_out.is_some() => Fate::Skipped(left_out.unwrap_or(Skip::Filtered)),
         (_, _, None, _) => Fate::Skipped(Skip::Cut),
         (_, _, _, None) => Fate::Skipped(Skip::Filtered),
-        _ if !kept => Fate::Skipped(Skip::Filtered),
         (_, _, Some(_), Some(target)) => match guard.ask(target.ip(), call.method.as_deref()) {
             Ok(()) => Fate::Send(usize::MAX),
             Err(why) => Fate::Refused(why),
@@ -407,7 +425,7 @@ impl Guard<'_> {
 
 /// A recorded connection, split by target and protocol version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Recorded {
+struct Lane {
     flow: FlowId,
     target: SocketAddr,
     protocol: Protocol,
@@ -416,7 +434,7 @@ struct Recorded {
 /// Connections made so far.
 #[derive(Default)]
 struct Made {
-    by_recorded: HashMap<Recorded, usize>,
+    by_recorded: HashMap<Lane, usize>,
     /// Members of each pool, and how many recorded connections it was given.
     pools: HashMap<(SocketAddr, Protocol), (Vec<usize>, usize)>,
 }
@@ -424,7 +442,7 @@ struct Made {
 impl Made {
     fn connection(
         &mut self,
-        key: Recorded,
+        key: Lane,
         how: Connections,
         connections: &mut Vec<Connection>,
     ) -> usize {
@@ -462,10 +480,10 @@ impl Made {
 }
 
 /// Ids of all recorded requests, sorted, each once.
-fn recorded_ids(exchanges: &[Exchange]) -> Vec<u32> {
+fn recorded_ids(exchanges: &[Recorded]) -> Vec<u32> {
     let mut ids: Vec<u32> = exchanges
         .iter()
-        .filter_map(|e| u32::try_from(e.id.0).ok())
+        .filter_map(|r| u32::try_from(r.exchange.id.0).ok())
         .collect();
     ids.sort_unstable();
     ids.dedup();

@@ -1,12 +1,12 @@
 //! What a run leaves in its record: a row for each exchange, and the events worth telling.
 
 use meshproof_record::event::{Entry, Event};
-use meshproof_record::row::{Body, ExchangeRow, Outcome as RowOutcome, Response};
-use meshproof_wire::Frame;
+use meshproof_record::row::{ExchangeRow, Outcome as RowOutcome};
 
 use super::judge::Judged;
 use super::outcome::{End, Late, Outcome, Run};
 use super::plan::{Fate, Item, Plan};
+use crate::diff::response;
 
 /// A row for each exchange of the capture, in recorded order, which is also that of their numbers.
 pub fn rows<'a>(
@@ -93,18 +93,6 @@ fn sent(
         observed: outcome.observed.as_ref().map(response),
         differences: judged.differences.get(&send).cloned().unwrap_or_default(),
         ..row
-    }
-}
-
-/// A frame in the parts that a record keeps.
-pub fn response(frame: &Frame) -> Response {
-    Response {
-        protocol: frame.head.protocol.name().to_owned(),
-        codec: frame.head.codec,
-        status: frame.head.status,
-        class: String::from_utf8_lossy(frame.class_bytes()).into_owned(),
-        headers: frame.headers().texts().collect(),
-        body: Body(frame.bytes.slice_ref(frame.content())),
     }
 }
 

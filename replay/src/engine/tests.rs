@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use super::judge::{Judged, Plain, Terms, judge};
 use super::outcome::{End, Run, Stop};
 use super::pace::{LatenessLimit, Pace};
-use super::plan::{Connections, Fate, Plan, Planning, Routes, Skip, plan};
+use super::plan::{Connections, Fate, Plan, Planning, Recorded, Routes, Skip, plan};
 use super::run::{Control, Settings, run};
-use super::testing::*;
+use super::testing::Recorded as Case;
+use super::testing::{CRC, V1, exchange, goaway, request, response, server};
 use crate::exchange::{Exchange, ExchangeKind, From};
 use crate::map::{Target, Writes};
 use crate::stub::shelf::Matching;
@@ -32,7 +33,11 @@ fn planned(exchanges: Vec<Exchange>, to: SocketAddr, pace: Pace, connections: Co
         connections,
         timeout_ms: None,
     };
-    plan(exchanges, &planning, |_| true).unwrap()
+    plan(recorded(exchanges), &planning).unwrap()
+}
+
+fn recorded(exchanges: Vec<Exchange>) -> Vec<Recorded> {
+    exchanges.into_iter().map(Recorded::from).collect()
 }
 
 fn terms(pace: Pace) -> Terms {
@@ -66,12 +71,12 @@ fn calls(count: u32) -> Vec<Exchange> {
     (0..count)
         .map(|n| {
             let (argument, answer) = LETTERS[n as usize % 4];
-            exchange(Recorded {
+            exchange(Case {
                 id: n + 1,
                 at_ms: u64::from(n),
                 argument,
                 answer: Some(answer),
-                ..Recorded::default()
+                ..Case::default()
             })
         })
         .collect()
@@ -200,11 +205,11 @@ fn what_is_not_answered_times_out_and_a_late_answer_is_counted_apart() {
     for (at, exchange) in exchanges.iter_mut().enumerate() {
         let timeout_ms = if at < 2 { 30 } else { 3_000 };
         let recorded = exchange.request.as_mut().unwrap();
-        let r = Recorded {
+        let r = Case {
             id: at as u32 + 1,
             argument: ["a", "b", "c", "d"][at],
             timeout_ms,
-            ..Recorded::default()
+            ..Case::default()
         };
         recorded.head = request(r).head;
         recorded.frame = Some(request(r));
@@ -231,15 +236,15 @@ fn a_request_that_was_not_answered_then_need_not_be_now() {
         session.echo_all();
     });
     let exchanges = vec![
-        exchange(Recorded {
+        exchange(Case {
             answer: None,
             timeout_ms: 20,
             argument: "",
-            ..Recorded::default()
+            ..Case::default()
         }),
-        exchange(Recorded {
+        exchange(Case {
             id: 2,
-            ..Recorded::default()
+            ..Case::default()
         }),
     ];
     let plan = planned(exchanges, to, Pace::Window, Connections::Recorded);
@@ -402,10 +407,10 @@ fn one_ways_wait_for_nothing_and_an_answer_to_one_is_surplus() {
     let mut exchanges = calls(3);
     exchanges.insert(
         0,
-        exchange(Recorded {
+        exchange(Case {
             id: 9,
             timeout_ms: -1,
-            ..Recorded::default()
+            ..Case::default()
         }),
     );
     let (_, judged) = replayed(exchanges, to);
@@ -557,7 +562,7 @@ proptest! {
         pooled in 0usize..4,
     ) {
         let exchanges: Vec<Exchange> = kinds.iter().zip(1u32..).map(|((kind, flow, v2), id)| {
-            let mut made = exchange(Recorded {
+            let mut made = exchange(Case {
                 flow: *flow,
                 id,
                 version: if *v2 { CRC } else { V1 },
@@ -565,7 +570,7 @@ proptest! {
                 answer: (*kind != 1).then_some("A"),
                 server: if *kind == 2 { "10.0.0.1:9" } else { "10.9.8.7:12200" },
                 method: if *kind == 3 { "placeOrder" } else { "getName" },
-                ..Recorded::default()
+                ..Case::default()
             });
             match kind {
                 4 => made.kind = ExchangeKind::Heartbeat,
@@ -593,7 +598,7 @@ proptest! {
             connections: NonZeroUsize::new(pooled).map_or(Connections::Recorded, Connections::Pooled),
             timeout_ms: None,
         };
-        let plan = plan(exchanges, &planning, |_| true).unwrap();
+        let plan = plan(recorded(exchanges), &planning).unwrap();
         let run = made_up(&plan, &ends[..plan.sends.len()]);
         let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
         prop_assert_eq!(judged.ledger.check(), []);
@@ -618,11 +623,11 @@ proptest! {
 fn versions_are_never_mixed_on_a_connection() {
     let exchanges = (0..6)
         .map(|n| {
-            exchange(Recorded {
+            exchange(Case {
                 id: n + 1,
                 at_ms: u64::from(n),
                 version: if n % 2 == 0 { V1 } else { CRC },
-                ..Recorded::default()
+                ..Case::default()
             })
         })
         .collect();
@@ -678,7 +683,7 @@ fn servers_that_no_route_mentions_are_left_out_and_named() {
         connections: Connections::Recorded,
         timeout_ms: None,
     };
-    let plan = plan(calls(3), &planning, |_| true).unwrap();
+    let plan = plan(recorded(calls(3)), &planning).unwrap();
     assert_eq!(plan.items[0].fate, Fate::Skipped(Skip::Filtered));
     assert_eq!(
         plan.unrouted(),
@@ -705,20 +710,20 @@ fn stub(exchanges: &[Exchange], matching: Matching) -> Stub {
 fn against_stubs_the_difference_is_empty() {
     let mut exchanges = calls(50);
     exchanges.extend((0..50).map(|n| {
-        exchange(Recorded {
+        exchange(Case {
             flow: 1 + n % 5,
             id: n,
             at_ms: u64::from(n),
             version: if n % 2 == 0 { CRC } else { V1 },
             argument: ["v", "w", "x"][n as usize % 3],
             answer: Some(["V", "W", "X"][n as usize % 3]),
-            ..Recorded::default()
+            ..Case::default()
         })
     }));
-    exchanges.push(exchange(Recorded {
+    exchanges.push(exchange(Case {
         id: 900,
         timeout_ms: -1,
-        ..Recorded::default()
+        ..Case::default()
     }));
     for connections in [
         Connections::Recorded,
@@ -750,9 +755,9 @@ fn against_stubs_the_difference_is_empty() {
 #[test]
 fn a_loose_match_is_told_and_no_pass() {
     let recorded = calls(2);
-    let asked = vec![exchange(Recorded {
+    let asked = vec![exchange(Case {
         argument: "never recorded",
-        ..Recorded::default()
+        ..Case::default()
     })];
     for (matching, functional) in [
         (Matching::Loose, Verdict::Invalid),
@@ -810,12 +815,12 @@ fn a_loose_match_is_told_and_no_pass() {
 #[test]
 fn equal_requests_are_answered_in_recorded_order_and_unanswered_ones_not() {
     let same = |id, at_ms, answer| {
-        exchange(Recorded {
+        exchange(Case {
             id,
             at_ms,
             answer,
             timeout_ms: 50,
-            ..Recorded::default()
+            ..Case::default()
         })
     };
     let recorded = [
@@ -825,10 +830,10 @@ fn equal_requests_are_answered_in_recorded_order_and_unanswered_ones_not() {
     ];
     let mut shelf = Shelf::new(&recorded, Matching::Exact);
     let mut ask = |id| {
-        let reply = shelf.reply(&request(Recorded {
+        let reply = shelf.reply(&request(Case {
             id,
             version: CRC,
-            ..Recorded::default()
+            ..Case::default()
         }));
         match reply {
             crate::stub::shelf::Reply::Answer { bytes, recorded_ns } => {
