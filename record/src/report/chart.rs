@@ -243,7 +243,8 @@ pub fn worst_over_time(
         ..1e6 => (1e3, "microseconds"),
         ..1e9 => (1e6, "milliseconds"),
         ..60e9 => (1e9, "seconds"),
-        _ => (60e9, "minutes"),
+        ..3_600e9 => (60e9, "minutes"),
+        _ => (3_600e9, "hours"),
     };
     let mut at = 0.0;
     while at <= span_ns {
@@ -301,14 +302,15 @@ pub fn worst_over_time(
     Some(svg)
 }
 
-/// 1, 2 or 5 times a power of ten (or of whole minutes), for five to ten ticks.
+/// 1, 2 or 5 times a power of ten (or of whole minutes or hours), for five to ten ticks.
 fn tick_step(span_ns: f64) -> f64 {
-    let minutes = 60e9;
-    let (unit, span) = if span_ns > 10.0 * minutes {
-        (minutes, span_ns / minutes)
-    } else {
-        (1.0, span_ns)
+    let (minute, hour) = (60e9, 3_600e9);
+    let unit = match span_ns {
+        span if span > 10.0 * hour => hour,
+        span if span > 10.0 * minute => minute,
+        _ => 1.0,
     };
+    let span = span_ns / unit;
     let rough = (span / 8.0).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0]
@@ -320,5 +322,102 @@ fn tick_step(span_ns: f64) -> f64 {
         step.max(1.0) * unit
     } else {
         step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::histogram::Recorder;
+
+    /// Every number in the plot is one, and lies within the plot.
+    fn is_sound(svg: &str) -> bool {
+        let numbers = svg
+            .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+            .filter_map(|word| word.parse::<f64>().ok());
+        !svg.contains("NaN") && !svg.contains("inf") && svg.ends_with("</svg>") && {
+            // Tick labels count to 1,000 at most; coordinates end at the width or the height.
+            numbers
+                .into_iter()
+                .all(|number| (-20.0..=10_000.0).contains(&number))
+        }
+    }
+
+    #[test]
+    fn nothing_measured_draws_nothing() {
+        let empty = Histogram::default();
+        let series = [Series {
+            name: "latency",
+            class: "s1",
+            values: &empty,
+        }];
+        assert_eq!(percentiles("t", HEIGHT, &series), None);
+        assert_eq!(percentiles("t", HEIGHT, &[]), None);
+        assert_eq!(
+            worst_over_time("t", &Timeline::default(), |bin| bin.latency_ns),
+            None
+        );
+    }
+
+    #[test]
+    fn a_span_in_which_nothing_was_sent_is_a_hole() {
+        let bin = |ns| Bin {
+            sent: 1,
+            lateness_ns: ns,
+            latency_ns: None,
+            wrong: 0,
+        };
+        let timeline = Timeline {
+            width_ns: 1_000_000,
+            bins: vec![bin(Some(5_000)), bin(None), bin(Some(9_000))],
+        };
+        let svg = worst_over_time("t", &timeline, |bin| bin.lateness_ns).unwrap();
+        let line = svg.split("class=\"line s1 thin\" d=\"").nth(1).unwrap();
+        let line = line.split('"').next().unwrap();
+        assert_eq!(line.matches('M').count(), 2, "{line}");
+        assert!(is_sound(&svg), "{svg}");
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        for (span_ns, step_ns) in [
+            (12e9, 2e9),
+            (1e6, 2e5),
+            (8e9, 1e9),
+            (3_600e9, 600e9),
+            (86_400e9, 5.0 * 3_600e9),
+        ] {
+            assert_eq!(tick_step(span_ns), step_ns, "{span_ns}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn any_values_make_a_sound_plot(
+            values in prop::collection::vec(any::<u64>(), 1..80),
+            width_ns in 1_000_000..10_000_000_000_000_u64,
+        ) {
+            let mut recorder = Recorder::new();
+            let mut timeline = Timeline { width_ns, bins: Vec::new() };
+            for ns in &values {
+                recorder.record(*ns % 4_000_000_000_000);
+                timeline.bins.push(Bin {
+                    sent: 1,
+                    lateness_ns: Some(*ns % 4_000_000_000_000),
+                    latency_ns: None,
+                    wrong: ns % 2,
+                });
+            }
+            let histogram = recorder.finish();
+            let series = [Series { name: "latency", class: "s1", values: &histogram }];
+            let svg = percentiles("t", HEIGHT_TALL, &series).unwrap();
+            prop_assert!(is_sound(&svg), "{}", svg);
+            let svg = worst_over_time("t", &timeline, |bin| bin.lateness_ns).unwrap();
+            prop_assert!(is_sound(&svg), "{}", svg);
+        }
     }
 }

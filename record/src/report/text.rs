@@ -285,4 +285,21 @@ mod tests {
             assert_eq!(split_common(a, b), expect);
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_text_is_tamed_and_split_without_loss(a: String, b: String, shared: String) {
+            let (a, b) = (format!("{shared}{a}"), format!("{shared}{b}"));
+            let (front, in_a, in_b, end) = split_common(&a, &b);
+            proptest::prop_assert_eq!(format!("{front}{in_a}{end}"), a.as_str());
+            proptest::prop_assert_eq!(format!("{front}{in_b}{end}"), b.as_str());
+            for text in <[String; 2]>::from(excerpts(&a, &b, 12)) {
+                proptest::prop_assert!(!text.chars().any(char::is_control));
+                // A character becomes ten at most (`\\u{10ffff}`), and the notes are short.
+                proptest::prop_assert!(text.chars().count() <= 12 * 10 + 60);
+            }
+        }
+    }
 }

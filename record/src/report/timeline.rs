@@ -85,3 +85,82 @@ impl Timeline {
         self.width_ns.saturating_mul(self.bins.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(intended_ns: u64, late_ns: u64, outcome: Outcome) -> ExchangeRow {
+        ExchangeRow {
+            exchange: 1,
+            flow: String::new(),
+            connection: 1,
+            id: 1,
+            protocol: String::new(),
+            kind: String::new(),
+            service: String::new(),
+            method: String::new(),
+            arguments: String::new(),
+            trace: None,
+            target: None,
+            intended_ns: Some(intended_ns),
+            sent_ns: Some(intended_ns.saturating_add(late_ns)),
+            answered_ns: None,
+            outcome,
+            reason: None,
+            late: false,
+            compared: false,
+            recorded: None,
+            observed: None,
+            differences: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn bins_double_their_width_when_the_run_outgrows_them() {
+        let mut timeline = Timeline::default();
+        for ms in [0, 1, 239] {
+            timeline.add(&row(ms * 1_000_000, 500, Outcome::Oneway));
+        }
+        assert_eq!((timeline.width_ns, timeline.bins.len()), (1_000_000, 240));
+        timeline.add(&row(240_000_000, 700, Outcome::TimedOut));
+        assert_eq!((timeline.width_ns, timeline.bins.len()), (2_000_000, 121));
+        let first = Bin {
+            sent: 2,
+            lateness_ns: Some(500),
+            latency_ns: None,
+            wrong: 0,
+        };
+        assert_eq!(timeline.bins.first(), Some(&first));
+        let last = Bin {
+            sent: 1,
+            lateness_ns: Some(700),
+            latency_ns: None,
+            wrong: 1,
+        };
+        assert_eq!(timeline.bins.last(), Some(&last));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn nothing_is_lost_whatever_the_times(
+            times in prop::collection::vec((any::<u64>(), 0..1_000_000_000_u64), 0..60)
+        ) {
+            let mut timeline = Timeline::default();
+            for (intended_ns, late_ns) in &times {
+                timeline.add(&row(*intended_ns, *late_ns, Outcome::Lost));
+            }
+            let sent: u64 = timeline.bins.iter().map(|bin| bin.sent).sum();
+            let wrong: u64 = timeline.bins.iter().map(|bin| bin.wrong).sum();
+            prop_assert_eq!((sent, wrong), (times.len() as u64, times.len() as u64));
+            prop_assert!(timeline.bins.len() <= BINS_MAX);
+            let worst = timeline.bins.iter().filter_map(|bin| bin.lateness_ns).max();
+            let expect = times.iter().map(|(at, late)| at.saturating_add(*late) - at).max();
+            prop_assert_eq!(worst, expect);
+        }
+    }
+}

@@ -553,7 +553,7 @@ impl Gather {
     /// Holds what the lines say against what the manifest says.
     fn compare_with(&mut self, manifest: Option<&Manifest>) {
         let Some(manifest) = manifest else {
-            let why = "the run was cut off: its record has no manifest.json; \
+            let why = "no manifest.json: the run was cut off, or has not ended yet; \
                        what stands here was written until then";
             self.of_record
                 .push(Claim::new("record", Verdict::Invalid, why));
