@@ -60,8 +60,9 @@ impl Document {
         let (root, mut rest) = number(path)?;
         let mut node = *self.roots.get(root)?;
         while !rest.is_empty() {
-            if rest == "#key" {
-                return self.key_of(node);
+            if let Some(after) = rest.strip_prefix("#key") {
+                (node, rest) = (self.key_of(node)?, after);
+                continue;
             }
             (node, rest) = self.descend(node, rest)?;
         }
