@@ -1,5 +1,7 @@
 //! `meshproof fixture`: what the project is tried on.
 
+mod app;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ pub(crate) struct Args {
 /// The fixtures.
 #[derive(Debug, Subcommand)]
 enum Fixture {
+    /// Serve com.alipay.demo.SampleService over BOLT v1 and v2
+    App(app::Args),
     /// Generate a capture of SOFARPC traffic, and beside it what must be found in it
     Capture(CaptureArgs),
 }
@@ -81,6 +85,7 @@ fn frame_bytes(text: &str) -> Result<(u32, u32), String> {
 
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     match args.fixture {
+        Fixture::App(args) => app::run(args),
         Fixture::Capture(args) => capture(args),
     }
 }

@@ -314,6 +314,12 @@ impl Copier {
         Copier::default()
     }
 
+    /// Says that the writer's object `reference` stands for `node`, which was not copied but
+    /// written otherwise; references to it follow.
+    pub fn stands_for(&mut self, node: NodeId, reference: u32) {
+        self.moved.insert(node, reference);
+    }
+
     /// Copies `node` and all that it holds. A reference to something that was not copied becomes
     /// `null`, an opaque node is copied as `null` too.
     pub fn copy(&mut self, document: &Document, node: NodeId, writer: &mut Writer) {
