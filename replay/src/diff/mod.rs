@@ -13,6 +13,9 @@ mod records;
 mod text;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, Frames, compare, response};
 pub use noise::{Applied, Noise, schema};
 pub use records::{Pair, RecordDiff, diff_records};
