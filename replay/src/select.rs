@@ -206,14 +206,15 @@ impl Where {
             ));
         }
         let program = cel::Program::compile(text).map_err(|errors| {
-            let (at, why) = errors
-                .errors
-                .first()
-                .map_or((0, "it cannot be read".to_owned()), |first| {
-                    // The parser goes on to list every token that it knows.
-                    let why = first.msg.split(" expecting").next().unwrap_or_default();
-                    (place(text, first.pos), why.to_owned())
-                });
+            let (at, why) =
+                errors
+                    .errors
+                    .first()
+                    .map_or((0, "it cannot be read".to_owned()), |first| {
+                        // The parser goes on to list every token that it knows.
+                        let why = first.msg.split(" expecting").next().unwrap_or_default();
+                        (place(text, first.pos), why.to_owned())
+                    });
             // Where the text ends too early, its last character is shown.
             let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
             let at = at.min(last);

@@ -136,6 +136,12 @@ fn text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if needles.map + needles.original == 0 {
         writeln!(out, "there was nothing to search for: the map has no rules")?;
     }
+    if scanned.packets == 0 {
+        writeln!(
+            out,
+            "there was nothing to search in: the capture holds no packet"
+        )?;
+    }
     if !report.findings.is_empty() {
         writeln!(out, "\n{}", table(&report.findings, Odds::Leave))?;
     }
