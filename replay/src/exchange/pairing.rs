@@ -399,3 +399,6 @@ fn asker(flow: &Flow, asks: Direction) -> From {
         (_, Direction::ToOpener) => From::Server,
     }
 }
+
+#[cfg(test)]
+mod tests;
