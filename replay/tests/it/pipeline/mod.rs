@@ -2,6 +2,7 @@
 
 mod judge;
 mod ledger;
+mod recovery;
 mod sightings;
 
 use std::path::PathBuf;
