@@ -133,6 +133,16 @@ impl Histogram {
         Some(self.max_ns)
     }
 
+    /// [`Histogram::quantile_ns`] where there are enough values to speak of it: at least one must
+    /// lie beyond (a p99 needs a hundred values, or it is the greatest under another name).
+    pub fn supported_quantile_ns(&self, quantile: f64) -> Option<u64> {
+        let beyond = (1.0 - quantile) * self.count as f64;
+        // The 1e-6 forgives what binary fractions do to (1 - 0.99) × 100.
+        (beyond >= 1.0 - 1e-6)
+            .then(|| self.quantile_ns(quantile))
+            .flatten()
+    }
+
     /// How many values are greater than `ns`.
     pub fn count_above(&self, ns: u64) -> u64 {
         self.counts
@@ -184,6 +194,23 @@ mod tests {
         assert_eq!(histogram.mean_ns, 333_333_333_744_857);
         assert_eq!(Recorder::new().finish(), Histogram::default());
         assert_eq!(Histogram::default().quantile_ns(0.99), None);
+    }
+
+    #[test]
+    fn a_quantile_of_too_few_values_is_not_told() {
+        for (values, quantile, told) in [
+            (1, 0.5, false),
+            (2, 0.5, true),
+            (99, 0.99, false),
+            (100, 0.99, true),
+            (999, 0.999, false),
+            (1_000, 0.999, true),
+        ] {
+            let mut recorder = Recorder::new();
+            (0..values).for_each(|ns| recorder.record(ns));
+            let supported = recorder.finish().supported_quantile_ns(quantile);
+            assert_eq!(supported.is_some(), told, "{quantile} of {values}");
+        }
     }
 
     #[test]

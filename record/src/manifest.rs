@@ -100,7 +100,8 @@ pub struct Manifest {
     /// Account of the replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayLedger>,
-    /// Answer minus intended send time (minus actual send time where the pace names no time).
+    /// Answer minus intended send time; where the pace names no time, minus the moment when the
+    /// request's turn came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Histogram>,
     /// Actual minus intended send time; absent where the pace names no time.

@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::chart::{self, Series};
 use super::json::QUANTILES;
-use super::terminal::steps;
+use super::terminal::{quantile_text, steps};
 use super::text::{self, duration, percent, thousands};
 use super::view::{Group, Kept, View};
 use crate::histogram::Histogram;
@@ -324,12 +324,21 @@ fn tiles(view: &View) -> Vec<Tile> {
             if unanswered > 0 { "bad" } else { "" },
         ));
     }
-    let p99 = |values: &Option<Histogram>| values.as_ref()?.quantile_ns(0.99).map(duration);
-    if let Some(time) = p99(&view.latency) {
-        tiles.push(tile(time, "p99 latency", ""));
-    }
-    if let Some(time) = p99(&view.lateness) {
-        tiles.push(tile(time, "p99 lateness of sends", ""));
+    for (values, p99, max) in [
+        (&view.latency, "p99 latency", "greatest latency"),
+        (
+            &view.lateness,
+            "p99 lateness of sends",
+            "greatest lateness of sends",
+        ),
+    ] {
+        let Some(values) = values.as_ref().filter(|values| values.count > 0) else {
+            continue;
+        };
+        tiles.push(match values.supported_quantile_ns(0.99) {
+            Some(ns) => tile(duration(ns), p99, ""),
+            None => tile(duration(values.max_ns), max, ""),
+        });
     }
     tiles
 }
@@ -598,9 +607,12 @@ fn capture(ledger: &CaptureLedger) -> Capture {
 }
 
 fn quantiles(values: &Histogram) -> Option<Vec<String>> {
+    if values.count == 0 {
+        return None;
+    }
     let mut cells = Vec::new();
     for (_, quantile) in QUANTILES {
-        cells.push(duration(values.quantile_ns(quantile)?));
+        cells.push(quantile_text(values, quantile));
     }
     cells.push(duration(values.max_ns));
     cells.push(thousands(values.count));
@@ -655,10 +667,7 @@ fn plots(view: &View) -> Vec<Plot> {
 }
 
 fn method(method: &super::view::Method) -> MethodLine {
-    let time = |quantile| match method.latency.quantile_ns(quantile) {
-        Some(ns) => (duration(ns), false),
-        None => ("–".into(), false),
-    };
+    let time = |quantile| (quantile_text(&method.latency, quantile), false);
     let number = |n: u64| (thousands(n), false);
     let wrong = |n: u64| (thousands(n), n > 0);
     let name = method.name();

@@ -258,10 +258,17 @@ fn times(out: &mut String, view: &View, style: Style) {
     for (name, histogram) in lines {
         let _ = write!(out, "  {name:<9}");
         for (_, quantile) in QUANTILES {
-            let ns = histogram.quantile_ns(quantile).unwrap_or(0);
-            let _ = write!(out, "{:>10}", text::duration(ns));
+            let _ = write!(out, "{:>10}", quantile_text(histogram, quantile));
         }
         let _ = writeln!(out, "{:>10}", text::duration(histogram.max_ns));
+    }
+}
+
+/// A quantile, or a dash where there are too few values to speak of it.
+pub(super) fn quantile_text(histogram: &Histogram, quantile: f64) -> String {
+    match histogram.supported_quantile_ns(quantile) {
+        Some(ns) => text::duration(ns),
+        None => "–".into(),
     }
 }
 

@@ -233,10 +233,19 @@ impl View {
         }
     }
 
-    /// The command line that makes the run again, as a shell reads it.
+    /// The command line that makes the run again, as a shell reads it: without the folder of this
+    /// record, which is not empty any more.
     pub fn command(&self) -> Option<String> {
-        let start = self.start.as_ref()?;
-        (!start.command_line.is_empty()).then(|| text::shell(&start.command_line))
+        let mut words = Vec::new();
+        let mut given = self.start.as_ref()?.command_line.iter();
+        while let Some(word) = given.next() {
+            if word == "--record" {
+                given.next();
+            } else if !word.starts_with("--record=") {
+                words.push(word.clone());
+            }
+        }
+        (!words.is_empty()).then(|| text::shell(&words))
     }
 }
 

@@ -280,6 +280,28 @@ fn a_ledger_that_does_not_close_fails_whatever_was_claimed() {
 }
 
 #[test]
+fn the_run_is_made_again_into_another_folder() {
+    let mut view = sample(&samples::CUT_OFF);
+    for (given, expect) in [
+        (
+            "meshproof replay a.pcap --record out --stub",
+            "meshproof replay a.pcap --stub",
+        ),
+        (
+            "meshproof replay --record=out a.pcap",
+            "meshproof replay a.pcap",
+        ),
+        (
+            "meshproof replay a.pcap --record",
+            "meshproof replay a.pcap",
+        ),
+    ] {
+        view.start = Some(samples::start(&given.split(' ').collect::<Vec<_>>()));
+        assert_eq!(view.command().as_deref(), Some(expect));
+    }
+}
+
+#[test]
 fn verdicts_of_the_samples() {
     for (made, verdict, code) in [
         (sample(&samples::PASS), Verdict::Pass, 0),
