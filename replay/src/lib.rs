@@ -22,6 +22,7 @@
 
 pub mod audit;
 pub mod capture;
+pub mod check;
 pub mod diff;
 pub mod engine;
 pub mod exchange;

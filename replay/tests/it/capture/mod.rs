@@ -1,8 +1,10 @@
 //! Capture files: formats, order, damage, writing.
 
 mod build;
+mod corpus;
 mod damage;
 mod formats;
+mod generated;
 mod judge;
 mod order;
 mod packets;

@@ -1,0 +1,6 @@
+//! Capture files of both formats.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    meshproof_replay::check::capture(bytes);
+});
