@@ -135,6 +135,14 @@ pub fn events(plan: &Plan, run: &Run, judged: &Judged, late_ns: u64) -> Vec<Entr
             tell(at_ns, event);
         }
     }
+    if let (Some(last), true) = (plan.sends.last(), judged.lateness.count() > 0) {
+        let text = format!(
+            "sends spanned {} ns of {} ns intended",
+            run.span_ns, last.intended_ns
+        );
+        let name = "span".to_owned();
+        tell(run.elapsed_ns, Event::Finding { name, text });
+    }
     for (name, text) in findings(run) {
         tell(run.elapsed_ns, Event::Finding { name, text });
     }
