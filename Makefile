@@ -25,6 +25,7 @@ lint: ## format, clippy, licences
 bench: ## ratios measured in one run, frames checked in the same run
 	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3
 	@bench/run.sh
+	@bench/pace.sh
 
 fuzz: ## each fuzz target for a minute, on stable Rust
 	@fuzz/run.sh

@@ -1,3 +1,4 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
+mod replay;
 mod report;

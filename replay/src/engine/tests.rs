@@ -8,13 +8,14 @@ use meshproof_record::verdict::Verdict;
 use meshproof_wire::Protocol;
 use proptest::prelude::*;
 
-use super::judge::{Judged, Plain, Terms, judge};
+use super::judge::{Judged, Terms, judge};
 use super::outcome::{End, Run, Stop};
 use super::pace::{LatenessLimit, Pace};
 use super::plan::{Connections, Fate, Plan, Planning, Recorded, Routes, Skip, plan};
 use super::run::{Control, Settings, run};
 use super::testing::Recorded as Case;
 use super::testing::{CRC, V1, exchange, goaway, request, response, server};
+use crate::diff::Frames;
 use crate::exchange::{Exchange, ExchangeKind, From};
 use crate::map::{Target, Writes};
 use crate::stub::shelf::Matching;
@@ -60,7 +61,7 @@ fn replayed(exchanges: Vec<Exchange>, to: SocketAddr) -> (Run, Judged) {
 fn replayed_with(exchanges: Vec<Exchange>, to: SocketAddr, settings: Settings) -> (Run, Judged) {
     let plan = planned(exchanges, to, settings.pace, Connections::Recorded);
     let run = run(&plan, &settings, &Control::new().unwrap()).unwrap();
-    let judged = judge(&plan, &run, &Plain, &terms(settings.pace));
+    let judged = judge(&plan, &run, &Frames::default(), &terms(settings.pace));
     assert_eq!(judged.ledger.check(), []);
     (run, judged)
 }
@@ -256,7 +257,7 @@ fn a_request_that_was_not_answered_then_need_not_be_now() {
     )
     .unwrap();
     drop(server);
-    let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
+    let judged = judge(&plan, &run, &Frames::default(), &terms(Pace::Window));
     assert_eq!(
         (judged.ledger.timed_out, judged.ledger.late),
         (1, 0),
@@ -440,7 +441,7 @@ fn stopping_drains() {
     };
     let run = run(&plan, &settings, &control).unwrap();
     server.join().unwrap();
-    let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
+    let judged = judge(&plan, &run, &Frames::default(), &terms(Pace::Window));
     assert_eq!(run.stop, Stop::Interrupted);
     assert_eq!(judged.ledger.check(), []);
     assert_eq!(judged.ledger.sent, judged.ledger.answered);
@@ -479,7 +480,7 @@ fn a_pace_that_was_not_held_says_nothing_about_latency() {
         for (at, outcome) in run.outcomes.iter_mut().enumerate() {
             outcome.sent_ns = Some(outcome.intended_ns + late(at));
         }
-        judge(&plan, &run, &Plain, &terms(pace))
+        judge(&plan, &run, &Frames::default(), &terms(pace))
     };
     let ms = 1_000_000;
     assert_eq!(verdict(&run_with(&|_| ms), "latency"), Verdict::Pass);
@@ -600,7 +601,7 @@ proptest! {
         };
         let plan = plan(recorded(exchanges), &planning).unwrap();
         let run = made_up(&plan, &ends[..plan.sends.len()]);
-        let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
+        let judged = judge(&plan, &run, &Frames::default(), &terms(Pace::Window));
         prop_assert_eq!(judged.ledger.check(), []);
         prop_assert_eq!(judged.ledger.recorded, count);
 
@@ -656,7 +657,7 @@ fn refusals_happen_before_any_connect() {
     );
     let control = Control::new().unwrap();
     let run = run(&plan, &Settings::usual(Pace::Window), &control).unwrap();
-    let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
+    let judged = judge(&plan, &run, &Frames::default(), &terms(Pace::Window));
     assert_eq!(
         judged.ledger.refused,
         BTreeMap::from([("not_a_target".into(), 5)])
@@ -737,7 +738,7 @@ fn against_stubs_the_difference_is_empty() {
             &Control::new().unwrap(),
         )
         .unwrap();
-        let judged = judge(&plan, &run, &Plain, &terms(Pace::Window));
+        let judged = judge(&plan, &run, &Frames::default(), &terms(Pace::Window));
         let seen = stub.stop();
         assert_eq!(
             verdict(&judged, "functional"),
@@ -782,7 +783,7 @@ fn a_loose_match_is_told_and_no_pass() {
             loose: seen.loose_total(),
             ..terms(Pace::Window)
         };
-        let judged = judge(&plan, &run, &Plain, &terms);
+        let judged = judge(&plan, &run, &Frames::default(), &terms);
         assert_eq!(
             verdict(&judged, "functional"),
             functional,
