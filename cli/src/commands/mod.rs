@@ -2,6 +2,7 @@
 
 mod audit;
 mod completions;
+mod diff;
 mod fixture;
 mod ls;
 mod man;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Replay(Box<replay::Args>),
     /// Answer requests from recorded responses
     Stub(stub::Args),
+    /// Compare the answers of two runs
+    Diff(diff::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
@@ -50,6 +53,7 @@ impl Command {
             Command::Audit(args) => audit::run(args),
             Command::Replay(args) => replay::run(*args),
             Command::Stub(args) => stub::run(args),
+            Command::Diff(args) => diff::run(args),
             Command::Report(args) => report::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),

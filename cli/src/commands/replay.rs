@@ -264,7 +264,8 @@ fn read_map(path: &Path) -> Result<Map, Failure> {
         .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
 }
 
-fn read_noise(path: &Path) -> Result<Noise, Failure> {
+/// Reads a noise file.
+pub(crate) fn read_noise(path: &Path) -> Result<Noise, Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::Io(name.clone(), error))?;
     Noise::parse(&name, &text)

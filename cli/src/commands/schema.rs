@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use meshproof_replay::map;
+use meshproof_replay::{diff, map};
 
 use crate::exit::{self, Failure};
 
@@ -27,12 +27,15 @@ enum Kind {
     /// What a rewrite replaces by what
     #[value(alias = "map")]
     RewriteMap,
+    /// What a comparison shows and does not judge
+    Noise,
 }
 
 /// Writes the schema to stdout.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let schema = match args.kind {
         Kind::RewriteMap => map::schema(),
+        Kind::Noise => diff::schema(),
     };
     io::stdout().write_all(schema.as_bytes())?;
     Ok(exit::OK)

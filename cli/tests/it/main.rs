@@ -1,4 +1,5 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
+mod diff;
 mod replay;
 mod report;

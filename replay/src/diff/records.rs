@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use meshproof_record::difference::Difference;
+use meshproof_record::report::text::count;
 use meshproof_record::row::{ExchangeRow, Outcome};
 use meshproof_record::verdict::{Claim, Verdict};
 
@@ -59,18 +60,25 @@ impl RecordDiff {
         let compared = self.compared;
         let (first, second) = (self.only_first.len(), self.only_second.len());
         let (verdict, why) = if self.differing() > 0 {
-            let why = format!("{} exchanges differ, {compared} compared", self.differing());
-            (Verdict::Fail, why)
+            let differ = count(
+                self.differing() as u64,
+                "exchange differs",
+                "exchanges differ",
+            );
+            let compared = count(compared, "answer", "answers");
+            (Verdict::Fail, format!("{differ}, {compared} compared"))
         } else if compared == 0 {
             let why = "no exchange was answered in both records: nothing was compared";
             (Verdict::Invalid, why.to_owned())
         } else if first + second > 0 {
             let why = format!(
-                "{compared} compared alike, but {first} exchanges are in the first record only \
-                 and {second} in the second only"
+                "{} compared alike, but {first} exchanges are in the first record only and \
+                 {second} in the second only",
+                count(compared, "answer", "answers")
             );
             (Verdict::Invalid, why)
         } else {
+            let compared = count(compared, "answer", "answers");
             (Verdict::Pass, format!("{compared} compared, no difference"))
         };
         Claim::new("records", verdict, why)
