@@ -8,6 +8,8 @@ mod inverse;
 mod overlap;
 mod parse;
 mod path;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

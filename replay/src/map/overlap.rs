@@ -164,7 +164,8 @@ pub(super) fn first_inside<K: Ord>(
         )
         .collect();
     order.sort_by(|(_, a), (_, b)| a.low.cmp(&b.low));
-    let (mut widest_from, mut widest_to): (Option<(usize, &K)>, Option<(usize, &K)>) = (None, None);
+    let mut widest_from: Option<(usize, &K)> = None;
+    let mut widest_to: Option<(usize, &K)> = None;
     for (which, interval) in order {
         let (index, own, other) = match which {
             Which::From(index) => (index, &mut widest_from, widest_to),

@@ -24,11 +24,17 @@ pub(super) struct Rules {
     hosts: Words<Host>,
     apps: Words<String>,
     zones: Words<String>,
-    /// By header key: old and new value, line.
-    headers: Vec<(String, HashMap<String, (String, usize)>)>,
+    headers: Vec<HeaderValues>,
     whole: Vec<Whole>,
     patterns: Vec<Pattern>,
     redact: Option<(Redact, Pseudonyms)>,
+}
+
+/// The rules of one header key.
+struct HeaderValues {
+    key: String,
+    /// New value and line, by old value.
+    values: HashMap<String, (String, usize)>,
 }
 
 struct Whole {
@@ -143,17 +149,17 @@ struct Find {
 
 impl Rules {
     pub(super) fn new(map: &Map) -> Rules {
-        let mut headers: Vec<(String, HashMap<String, (String, usize)>)> = Vec::new();
+        let mut headers: Vec<HeaderValues> = Vec::new();
         for rule in &map.headers {
             let value = (rule.to.clone(), rule.line);
-            match headers.iter_mut().find(|(key, _)| *key == rule.key) {
-                Some((_, values)) => {
-                    values.insert(rule.from.clone(), value);
+            match headers.iter_mut().find(|known| known.key == rule.key) {
+                Some(known) => {
+                    known.values.insert(rule.from.clone(), value);
                 }
-                None => headers.push((
-                    rule.key.clone(),
-                    HashMap::from([(rule.from.clone(), value)]),
-                )),
+                None => headers.push(HeaderValues {
+                    key: rule.key.clone(),
+                    values: HashMap::from([(rule.from.clone(), value)]),
+                }),
             }
         }
         let mut whole = Vec::new();
@@ -217,7 +223,7 @@ impl Rules {
         if text.is_empty() && self.headers.is_empty() {
             return None;
         }
-        for (key, values) in &self.headers {
+        for HeaderValues { key, values } in &self.headers {
             if let Some((to, line)) = values.get(text)
                 && place.is_of_header(key)
             {
