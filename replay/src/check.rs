@@ -4,7 +4,9 @@
 use std::io::Cursor;
 
 use crate::capture::{Captures, Error, Packets, Writer};
+use crate::map::Map;
 use crate::packet::{self, Parsed};
+use crate::rewrite;
 
 /// Reads `bytes` as a capture.
 ///
@@ -61,6 +63,77 @@ pub fn capture(bytes: &[u8]) {
         }
     }
     assert!(matches!(again.next(), Ok(None)), "more than was written");
+}
+
+/// Reads `bytes` as a rewrite map.
+///
+/// # Panics
+///
+/// When one of these does not hold:
+/// - a map that is refused says so with a message;
+/// - a map that is accepted, turned round twice, is the same map;
+/// - a map that is accepted rewrites a text (without end or panic).
+pub fn map(bytes: &[u8]) {
+    let map = match meshproof_input::text("map.yaml", bytes.to_vec())
+        .and_then(|text| Map::parse("map.yaml", &text))
+    {
+        Ok(map) => map,
+        Err(problem) => {
+            assert!(!problem.to_string().is_empty());
+            return;
+        }
+    };
+    if let Ok(back) = map.inverse() {
+        let there = back.inverse().expect("an inverse has an inverse");
+        assert_eq!(there, map);
+    }
+    rewrite::check_texts(&map);
+}
+
+/// A map that reaches packets, header maps and bodies, with changes of length.
+const MAP: &str = "networks: {0.0.0.0/1: 128.0.0.0/1}\n\
+    apps: {sample-client: c, sample-server: a-name-that-is-longer-than-it-was}\n\
+    vips: {sample-pool.zone1.alipay.net: offline-pool.z9.a-much-longer-domain.test}\n\
+    strings: [{pattern: '[ae]', to: 'oo'}]\n\
+    redact: {key: long enough, fields: [hosts]}\n";
+
+/// Reads `bytes` as a capture and rewrites it.
+///
+/// # Panics
+///
+/// When one of these does not hold:
+/// - every packet read is accounted for;
+/// - no frame loses its structure;
+/// - what was written can be read again, packet by packet.
+pub fn rewrite(bytes: &[u8]) {
+    let open = || open(bytes.to_vec());
+    let (Ok(mut first), Ok(mut second)) = (open(), open()) else {
+        return;
+    };
+    for text in [
+        MAP,
+        "networks: {0.0.0.0/1: 128.0.0.0/1}\nkeep: [mac, foreign, non-tcp, undecodable]\n",
+    ] {
+        let map = Map::parse("map", text).expect("the map is good");
+        let mut out = Writer::new(Vec::new()).expect("memory");
+        let Ok(summary) = rewrite::rewrite_read_twice(&mut first, &mut second, &map, &mut out)
+        else {
+            return;
+        };
+        assert!(summary.closes(), "{summary:?}");
+        assert_eq!(summary.findings.get("rewrite-unsound"), None);
+        let out = out.finish().expect("memory");
+        let mut again = self::open(out).expect("a capture");
+        let mut packets = 0;
+        while let Ok(Some(_)) = again.next() {
+            packets += 1;
+        }
+        assert_eq!(packets, summary.packets.written);
+        let (Ok(next), Ok(after)) = (open(), open()) else {
+            return;
+        };
+        (first, second) = (next, after);
+    }
 }
 
 fn open(bytes: Vec<u8>) -> Result<Captures, Error> {

@@ -8,6 +8,7 @@
 //! - [`stream`]: TCP connections and their two byte streams, as a state machine on packet time.
 //! - [`exchange`]: frames become exchanges, and every byte finds its place in the ledger.
 //! - [`audit`]: a search of a rewritten capture for what must not be there.
+//! - [`check`]: properties that hold for any bytes, for tests and fuzz targets.
 //! - [`map`]: what a rewrite replaces by what, and where a replay may go.
 //! - [`targets`]: where a replay may send, and what.
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.

@@ -118,9 +118,11 @@ pub struct Redact {
     pub paths: Vec<PathPattern>,
 }
 
-/// A place in a body or a header map, such as `args[0].customer.*`; `*` stands for any one step.
+/// A place in a body or a header map, such as `[1].customer.*`; `*` stands for any one step.
 ///
-/// Steps are separated by `.`; `[0]` is an element of a list and may be written `[*]`.
+/// Steps are separated by `.`. `[0]` at the front is a top-level value of the body (the first
+/// argument of a SOFARPC request is `[1]`), within a path an element of a list; it may be written
+/// `[*]`. A header value stands at `headers.` and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern(pub String);
 

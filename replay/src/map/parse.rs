@@ -48,7 +48,7 @@ struct Document {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct StringEntry {
-    /// Place, such as `args[0].callbackUrl`; `*` stands for any one step. Everywhere without it.
+    /// Place, such as `[1].callbackUrl`; `*` stands for any one step. Everywhere without it.
     #[serde(default)]
     at: Option<Spanned<String>>,
     /// The whole string that is replaced. Either this or `pattern`.
@@ -72,7 +72,7 @@ struct RedactEntry {
     /// Names of fields or keys, wherever they stand.
     #[serde(default)]
     fields: Vec<Spanned<String>>,
-    /// Places, such as `args[0].customer`.
+    /// Places, such as `[1].customer`.
     #[serde(default)]
     paths: Vec<Spanned<String>>,
 }
@@ -460,7 +460,7 @@ impl<'a> Check<'a> {
                 path.span,
                 "map::path",
                 format!("`{}` is not a place", path.value),
-                "write steps with dots between them, such as args[0].callbackUrl; `*` is any step",
+                "write steps with dots between them, such as [1].callbackUrl; `*` is any step",
             )
         })
     }

@@ -13,7 +13,7 @@ pub enum Step {
     Index(usize),
 }
 
-/// A place, as steps from the top: `args[0].customer.mobile`.
+/// A place, as steps from the top: `[1].customer.mobile`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(pub Vec<Step>);
 

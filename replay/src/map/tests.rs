@@ -272,8 +272,8 @@ fn bad_strings() {
     check(
         "strings:\n- {from: a, to: z, at: 'x..y'}\n",
         expect![[r#"
-        line 2: map::path: `x..y` is not a place
-        write steps with dots between them, such as args[0].callbackUrl; `*` is any step"#]],
+            line 2: map::path: `x..y` is not a place
+            write steps with dots between them, such as [1].callbackUrl; `*` is any step"#]],
     );
     check(
         "vips: {10.0.0.1: a.b}\n",

@@ -1,5 +1,6 @@
 //! What changes in one frame.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -119,19 +120,24 @@ fn header_changes(
             continue;
         };
         let bytes = |range: &Range<usize>| frame.bytes.get(range.clone()).unwrap_or_default();
-        let (Ok(key), Ok(text)) = (
-            std::str::from_utf8(bytes(key)),
-            std::str::from_utf8(bytes(value)),
-        ) else {
+        let mut blank = |range: &Range<usize>| {
             notes.header_not_text += 1;
             if !keep.undecodable {
                 changes.push(Change {
-                    bytes: vec![b'?'; value.len()],
-                    range: value.clone(),
+                    bytes: vec![b'?'; range.len()],
+                    range: range.clone(),
                 });
             }
+        };
+        let key_text = String::from_utf8_lossy(bytes(key));
+        if matches!(key_text, Cow::Owned(_)) {
+            blank(key);
+        }
+        let Ok(text) = std::str::from_utf8(bytes(value)) else {
+            blank(value);
             continue;
         };
+        let key = &*key_text;
         let path = Path(
             std::iter::once("headers")
                 .chain(key.split('.'))
@@ -471,21 +477,32 @@ fn is_same_structure(
     };
     let old_headers = HeaderMap::parse(&frame.bytes, parts.headers.clone());
     let new_headers = HeaderMap::parse(&new.bytes, new_parts.headers.clone());
+    // A key that was no text was blanked as well.
+    let keys = |headers: &HeaderMap| -> Vec<Option<Vec<u8>>> {
+        headers
+            .pairs()
+            .map(|(key, _)| {
+                let key = key?;
+                let is_text = std::str::from_utf8(key).is_ok();
+                Some(if is_text {
+                    key.to_vec()
+                } else {
+                    vec![b'?'; key.len()]
+                })
+            })
+            .collect()
+    };
     let same_headers = notes.header_damage > 0
-        || (new_headers.damage().is_none()
-            && new_headers
-                .pairs()
-                .map(|(key, _)| key)
-                .eq(old_headers.pairs().map(|(key, _)| key)));
+        || (new_headers.damage().is_none() && keys(&new_headers) == keys(&old_headers));
     // Blanked bytes decode to something else, or to nothing; whatever it is, it is zeros.
     let blanked = notes.body_bytes > 0 && !keep.undecodable;
     let same_body = blanked || frame.head.codec != HESSIAN || {
-        let shape = |frame: &Frame| {
-            let (document, findings) = Document::parse(frame.content());
-            let roots = document.roots().len();
-            (document.len(), roots, findings.len())
-        };
-        shape(frame) == shape(&new)
+        let (old, old_findings) = Document::parse(frame.content());
+        let (new, new_findings) = Document::parse(new.content());
+        // Characters that Java would not have written so are written as Java does.
+        old.len() == new.len()
+            && old.roots().len() == new.roots().len()
+            && new_findings.len() <= old_findings.len()
     };
     new.class_bytes() == frame.class_bytes()
         && new.head.id == frame.head.id

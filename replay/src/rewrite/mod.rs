@@ -32,8 +32,8 @@ use crate::capture::{self, Captures, Packet, Packets, Writer};
 use crate::map::Map;
 use crate::pipeline::{self, Options};
 use packet::{Editor, Made};
-use plan::Planner;
-use text::Rules;
+use plan::{Plan, Planner};
+use text::{Hits, Rules};
 
 pub use propose::propose;
 pub use summary::{Frames, Packets as PacketCounts, RuleUse, Summary};
@@ -95,10 +95,26 @@ pub fn rewrite<W: Write>(
         return copy(captures, out);
     }
     let rules = Rules::new(map);
-    let options = Options::FRAMES;
-    let mut planner = Planner::new(&rules, map.keep, limits.plan_bytes_max);
-    let mut outcome = pipeline::read(captures, &options, &mut planner)?;
-    outcome.add_findings(&captures.findings());
+    let (plan, hits, mut summary) = plan(captures, map, &rules, limits)?;
+    for finding in captures.findings() {
+        summary.find(finding.what.name(), finding.count);
+    }
+    captures.rewind()?;
+    edit(captures, map, &rules, &plan, hits, summary, out)
+}
+
+/// How both passes follow streams; the same for both, so that they see the same connections.
+const OPTIONS: Options = Options::FRAMES;
+
+/// The first pass.
+fn plan<P: Packets>(
+    packets: &mut P,
+    map: &Map,
+    rules: &Rules,
+    limits: Limits,
+) -> Result<(Plan, Hits, Summary), Error> {
+    let mut planner = Planner::new(rules, map.keep, limits.plan_bytes_max);
+    let outcome = pipeline::read(packets, &OPTIONS, &mut planner)?;
     if planner.is_full() {
         let plan_bytes_max = limits.plan_bytes_max;
         return Err(Error::TooMuch { plan_bytes_max });
@@ -107,9 +123,21 @@ pub fn rewrite<W: Write>(
     for (name, count) in &outcome.ledger.findings {
         summary.find(name, *count);
     }
-    captures.rewind()?;
-    let mut editor = Editor::new(&rules, map.keep, &plan, options.stream, hits, summary);
-    while let Some(packet) = captures.next()? {
+    Ok((plan, hits, summary))
+}
+
+/// The second pass, over the same packets.
+fn edit<P: Packets, W: Write>(
+    packets: &mut P,
+    map: &Map,
+    rules: &Rules,
+    plan: &Plan,
+    hits: Hits,
+    summary: Summary,
+    out: &mut Writer<W>,
+) -> Result<Summary, Error> {
+    let mut editor = Editor::new(rules, map.keep, plan, OPTIONS.stream, hits, summary);
+    while let Some(packet) = packets.next()? {
         match editor.packet(&packet) {
             Made::Dropped => {}
             Made::Same => out.write(&packet).map_err(Error::Write)?,
@@ -149,4 +177,37 @@ fn copy<W: Write>(captures: &mut Captures, out: &mut Writer<W>) -> Result<Summar
         summary.find(finding.what.name(), finding.count);
     }
     Ok(summary)
+}
+
+/// Rewrites what can be read once only, given twice.
+pub(crate) fn rewrite_read_twice<P: Packets, W: Write>(
+    first: &mut P,
+    second: &mut P,
+    map: &Map,
+    out: &mut Writer<W>,
+) -> Result<Summary, Error> {
+    let rules = Rules::new(map);
+    let (plan, hits, summary) = plan(first, map, &rules, Limits::USUAL)?;
+    edit(second, map, &rules, &plan, hits, summary, out)
+}
+
+/// Uses a map on texts that hold a bit of everything.
+pub(crate) fn check_texts(map: &Map) {
+    let rules = Rules::new(map);
+    let path = crate::map::Path::default();
+    let place = text::Place {
+        path: &path,
+        header: Some("key"),
+    };
+    for text in [
+        "http://sample-pool.zone1.alipay.net:12200?_TIMEOUT=3000&zone=GZ00A&appName=x",
+        "0a0fe8f8179542344391810018173 10.15.246.182:12200,[fd00:1::1]:80 %3A10.1.1.1%3a9",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa \u{674e}\u{96f7} \u{1f600} a.b.C:1.0",
+    ] {
+        let mut hits = Hits::new();
+        if let Some(new) = rules.text(place, text, &mut hits) {
+            // Replacements are bounded by the length of a map's text.
+            assert!(new.len() <= text.len() * (1 + meshproof_input::TEXT_BYTES_MAX));
+        }
+    }
 }

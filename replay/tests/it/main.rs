@@ -2,5 +2,6 @@
 
 mod audit;
 mod capture;
+mod corpora;
 mod pipeline;
 mod rewrite;

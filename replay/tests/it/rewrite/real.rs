@@ -2,7 +2,7 @@
 
 use meshproof_replay::audit::{Audit, Needles, Original};
 use meshproof_replay::map::Map;
-use meshproof_replay::rewrite::propose;
+use meshproof_replay::rewrite::{RuleUse, propose};
 use meshproof_wire::Crc;
 use meshproof_wire::hessian::Document;
 
@@ -202,5 +202,50 @@ fn a_proposed_map_leaves_nothing() {
             .expect("blocks");
         let report = audit.finish();
         assert!(report.is_clean(), "{name}\n{text}\n{report:#?}");
+    }
+}
+
+/// Whatever rule is missing, the audit with the whole map finds what it would have replaced.
+#[test]
+fn the_audit_finds_what_a_missing_rule_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in [
+        "sofarpc_bolt_hessian2",
+        "sofarpc_bolt_url_appName",
+        "sofaregistry_pub_sub",
+    ] {
+        let input = fixture(name);
+        let text = propose(&mut open(&input)).expect("a map");
+        let full = map(&text);
+        let (_, summary) = rewritten(&input, &full, folder.path(), "full");
+        let mut left_out = 0;
+        for rule in summary.rules.iter().filter(|rule| rule.uses > 0) {
+            let mut lacking = full.clone();
+            lacking.addresses.retain(|known| known.line != rule.line);
+            lacking.vips.retain(|known| known.line != rule.line);
+            // The app and the zone of a VIP stand in where the VIP has no rule.
+            let stays = |line: usize| {
+                let used = |known: &&RuleUse| known.line == line && known.uses == 0;
+                line != rule.line
+                    && (rule.kind != "vips" || !summary.rules.iter().any(|known| used(&known)))
+            };
+            lacking.apps.retain(|known| stays(known.line));
+            lacking.zones.retain(|known| stays(known.line));
+            let (out, _) = rewritten(&input, &lacking, folder.path(), "lacking");
+            let original = Original::read(&mut open(&input), &full).expect("packets");
+            let needles = Needles::new(&full, Some(&original));
+            let mut audit = Audit::new(&needles).expect("needles");
+            audit.packets(&mut open(&out)).expect("packets");
+            let report = audit.finish();
+            assert!(
+                report
+                    .findings
+                    .iter()
+                    .any(|found| found.needle.eq_ignore_ascii_case(&rule.from)),
+                "{name} without {rule:?}: {report:#?}"
+            );
+            left_out += 1;
+        }
+        assert!(left_out >= 3, "{name}: {left_out} rules were used");
     }
 }

@@ -1,0 +1,6 @@
+//! Rewrite maps.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    meshproof_replay::check::map(bytes);
+});
