@@ -1,5 +1,6 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
 mod diff;
+mod ls;
 mod replay;
 mod report;
