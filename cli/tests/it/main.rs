@@ -4,3 +4,4 @@ mod diff;
 mod ls;
 mod replay;
 mod report;
+mod tidy;
