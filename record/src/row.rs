@@ -63,6 +63,9 @@ pub struct ExchangeRow {
     /// Whether recorded and observed response were compared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compared: bool,
+    /// The capture shows an answer in time, whole or cut: without one here, something is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answer_recorded: bool,
     /// The response in the capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Response>,
@@ -78,6 +81,11 @@ impl ExchangeRow {
     /// Whether a judged difference was found.
     pub fn differs(&self) -> bool {
         self.differences.iter().any(|difference| difference.judged)
+    }
+
+    /// Whether the capture shows an answer and this run got none.
+    pub fn misses_answer(&self) -> bool {
+        self.answer_recorded && matches!(self.outcome, Outcome::TimedOut | Outcome::Lost)
     }
 
     /// Actual minus intended send time; a send that came early is not late.

@@ -41,6 +41,7 @@ fn record(folder: &Path, name: &str, zone: &str) -> PathBuf {
         reason: None,
         late: false,
         compared: false,
+        answer_recorded: true,
         recorded: None,
         observed: Some(Response {
             protocol: "bolt-v1".into(),

@@ -293,9 +293,9 @@ pub fn worst_over_time(
     if !marks.is_empty() {
         let _ = write!(
             svg,
-            r#"<path class="mark" d="{marks}M{0:.1} 5v8"/><text class="tick" x="{1:.1}" y="13">timed out, lost or different</text>"#,
-            WIDTH - RIGHT - 184.0,
-            WIDTH - RIGHT - 178.0
+            r#"<path class="mark" d="{marks}M{0:.1} 5v8"/><text class="tick" x="{1:.1}" y="13">answers missing or different</text>"#,
+            WIDTH - RIGHT - 190.0,
+            WIDTH - RIGHT - 184.0
         );
     }
     bottom_label(&mut svg, HEIGHT, &format!("{unit} since the run began"));

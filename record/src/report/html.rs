@@ -211,7 +211,7 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
         flow: view
             .replay
             .as_ref()
-            .map(|replay| flow(replay, view.differing))
+            .map(|replay| flow(replay, view))
             .unwrap_or_default(),
         sums: view.replay.as_ref().map(replay_sums).unwrap_or_default(),
         beside: view.replay.as_ref().map(beside).unwrap_or_default(),
@@ -310,7 +310,7 @@ fn tiles(view: &View) -> Vec<Tile> {
     };
     let mut tiles = Vec::new();
     if let Some(replay) = &view.replay {
-        let unanswered = replay.timed_out + replay.lost.values().sum::<u64>();
+        let missing = view.missing_timed_out + view.missing_lost;
         tiles.push(tile(thousands(replay.sent), "requests sent", ""));
         tiles.push(tile(thousands(replay.compared), "answers compared", ""));
         tiles.push(tile(
@@ -319,9 +319,9 @@ fn tiles(view: &View) -> Vec<Tile> {
             if view.differing > 0 { "bad" } else { "" },
         ));
         tiles.push(tile(
-            thousands(unanswered),
-            "timed out or lost",
-            if unanswered > 0 { "bad" } else { "" },
+            thousands(missing),
+            "recorded answers missing",
+            if missing > 0 { "bad" } else { "" },
         ));
     }
     for (values, p99, max) in [
@@ -404,7 +404,8 @@ fn whole(text: &str) -> Split {
 
 /// The ledger as a tree of buckets. A bar is as long as its share of all that was recorded and
 /// starts where the bucket before it in the same sum ends, so that parts visibly fill the whole.
-fn flow(ledger: &ReplayLedger, differing: u64) -> Vec<FlowLine> {
+fn flow(ledger: &ReplayLedger, view: &View) -> Vec<FlowLine> {
+    let differing = view.differing;
     let whole = ledger.recorded;
     let mut lines = Vec::new();
     let mut push = |depth: u8, name: String, count: u64, left: u64, class: &'static str| {
@@ -444,19 +445,33 @@ fn flow(ledger: &ReplayLedger, differing: u64) -> Vec<FlowLine> {
     let mut at = ledger.answered;
     for (name, count, class) in [
         ("oneway, no answer expected", ledger.oneway, "aside"),
-        ("timed out", ledger.timed_out, "bad"),
+        (
+            "timed out, as no answer is recorded",
+            ledger.timed_out.saturating_sub(view.missing_timed_out),
+            "aside",
+        ),
+        (
+            "timed out, though an answer is recorded",
+            view.missing_timed_out.min(ledger.timed_out),
+            "bad",
+        ),
     ] {
         if count > 0 {
             at = push(2, name.into(), count, at, class);
         }
     }
+    let lost_class = if view.missing_lost > 0 {
+        "bad"
+    } else {
+        "aside"
+    };
     for (reason, count) in &ledger.lost {
         at = push(
             2,
             format!("lost: {}", text::tame(reason, 80)),
             *count,
             at,
-            "bad",
+            lost_class,
         );
     }
     let mut at = ledger.sent;
@@ -680,7 +695,10 @@ fn method(method: &super::view::Method) -> MethodLine {
             number(method.answered),
             number(method.compared),
             wrong(method.differing),
-            wrong(method.timed_out + method.lost),
+            (
+                thousands(method.timed_out + method.lost),
+                method.missing > 0,
+            ),
             number(method.refused),
             time(0.5),
             time(0.99),

@@ -39,6 +39,7 @@ fn one(view: &View, policy: &Policy<'_>) -> Value {
                 "differing": method.differing,
                 "timed_out": method.timed_out,
                 "lost": method.lost,
+                "missing": method.missing,
                 "refused": method.refused,
                 "latency": quantiles(Some(&method.latency)),
             })
@@ -106,6 +107,7 @@ fn one(view: &View, policy: &Policy<'_>) -> Value {
         "latency": quantiles(view.latency.as_ref()),
         "lateness": quantiles(view.lateness.as_ref()),
         "differing": view.differing,
+        "missing": view.missing_timed_out + view.missing_lost,
         "methods": methods,
         "methods_left_out": view.methods_left_out,
         "differences": differences,

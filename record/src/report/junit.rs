@@ -75,7 +75,7 @@ fn method(view: &View, method: &Method) -> TestCase {
     // A call that has no answer in the capture either is as recorded.
     if method.missing > 0 {
         wrong.push(format!(
-            "{} with a recorded answer timed out or lost",
+            "{} timed out or lost, though an answer is recorded",
             text::count(method.missing, "call", "calls")
         ));
     }

@@ -185,6 +185,15 @@ fn ledger(out: &mut String, ledger: &ReplayLedger, view: &View, style: Style) {
         }
     };
     let plain = |name: &str, n: u64| format!("{name} {}", thousands(n));
+    let unasked = ledger.timed_out.saturating_sub(view.missing_timed_out);
+    let timed_out = match unasked {
+        0 => plain("timed out", ledger.timed_out),
+        n => format!(
+            "{} ({} as no answer is recorded)",
+            plain("timed out", ledger.timed_out),
+            thousands(n)
+        ),
+    };
     let sums = [
         (
             "recorded",
@@ -201,7 +210,7 @@ fn ledger(out: &mut String, ledger: &ReplayLedger, view: &View, style: Style) {
             vec![
                 plain("answered", ledger.answered),
                 plain("oneway", ledger.oneway),
-                plain("timed out", ledger.timed_out),
+                timed_out,
                 named("lost", &ledger.lost),
             ],
         ),

@@ -1,6 +1,6 @@
 //! What happened when, in a fixed number of bins however long the run was.
 
-use crate::row::{ExchangeRow, Outcome};
+use crate::row::ExchangeRow;
 
 /// Most bins kept; a run that needs more has its bins merged two by two.
 const BINS_MAX: usize = 240;
@@ -18,7 +18,7 @@ pub struct Bin {
     pub lateness_ns: Option<u64>,
     /// Greatest latency, in nanoseconds.
     pub latency_ns: Option<u64>,
-    /// Timed out, lost, or different.
+    /// Answers that are missing or different.
     pub wrong: u64,
 }
 
@@ -56,12 +56,11 @@ impl Timeline {
     pub fn add(&mut self, row: &ExchangeRow) {
         let Some(sent_ns) = row.sent_ns else { return };
         let due_ns = row.intended_ns.unwrap_or(sent_ns).min(AT_NS_MAX);
-        let lost = matches!(row.outcome, Outcome::TimedOut | Outcome::Lost);
         let bin = Bin {
             sent: 1,
             lateness_ns: row.lateness_ns(),
             latency_ns: row.latency_ns(),
-            wrong: u64::from(lost || row.differs()),
+            wrong: u64::from(row.misses_answer() || row.differs()),
         };
         while due_ns / self.width_ns >= BINS_MAX as u64 {
             self.width_ns *= 2;
@@ -91,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::row::Outcome;
 
     fn row(intended_ns: u64, late_ns: u64, outcome: Outcome) -> ExchangeRow {
         ExchangeRow {
@@ -112,6 +112,7 @@ mod tests {
             reason: None,
             late: false,
             compared: false,
+            answer_recorded: true,
             recorded: None,
             observed: None,
             differences: Vec::new(),

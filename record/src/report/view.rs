@@ -61,6 +61,10 @@ pub struct View {
     pub methods_left_out: u64,
     /// Compared answers with a judged difference.
     pub differing: u64,
+    /// Calls that timed out, of which the capture shows an answer.
+    pub missing_timed_out: u64,
+    /// Calls that were lost, of which the capture shows an answer.
+    pub missing_lost: u64,
     /// Places of difference: judged ones first, then by count.
     pub groups: Vec<Group>,
     /// Differences in places beyond the limit.
@@ -94,7 +98,7 @@ pub struct Method {
     pub timed_out: u64,
     /// The connection went.
     pub lost: u64,
-    /// Of those two: calls to which the capture holds an answer.
+    /// Of those two: calls to which the capture shows an answer.
     pub missing: u64,
     /// Not sent: the guard refused.
     pub refused: u64,
@@ -283,6 +287,8 @@ struct Gather {
     methods: HashMap<(String, String), (Method, Recorder)>,
     methods_left_out: u64,
     differing: u64,
+    missing_timed_out: u64,
+    missing_lost: u64,
     groups: HashMap<(String, String, String, Kept), Group>,
     groups_left_out: u64,
     refused_events: Refusals,
@@ -354,6 +360,11 @@ impl Gather {
             self.method(&key, row);
         }
         self.differing += u64::from(row.differs());
+        match row.outcome {
+            Outcome::TimedOut => self.missing_timed_out += u64::from(row.misses_answer()),
+            Outcome::Lost => self.missing_lost += u64::from(row.misses_answer()),
+            _ => {}
+        }
         for difference in &row.differences {
             self.difference(&key, row.exchange, difference);
         }
@@ -402,8 +413,7 @@ impl Gather {
             Outcome::Refused => method.refused += 1,
             Outcome::Oneway | Outcome::Skipped => {}
         }
-        let gone = matches!(row.outcome, Outcome::TimedOut | Outcome::Lost);
-        method.missing += u64::from(gone && row.recorded.is_some());
+        method.missing += u64::from(row.misses_answer());
         method.sent += u64::from(row.outcome != Outcome::Refused);
         method.compared += u64::from(row.compared);
         method.differing += u64::from(row.differs());
@@ -501,7 +511,7 @@ impl Gather {
             .collect();
         methods.sort_by(|a, b| {
             let rank = |method: &Method| {
-                let wrong = method.differing + method.timed_out + method.lost;
+                let wrong = method.differing + method.missing;
                 (u64::MAX - wrong, u64::MAX - method.sent)
             };
             (rank(a), a.name()).cmp(&(rank(b), b.name()))
@@ -550,6 +560,8 @@ impl Gather {
             methods,
             methods_left_out: self.methods_left_out,
             differing: self.differing,
+            missing_timed_out: self.missing_timed_out,
+            missing_lost: self.missing_lost,
             groups,
             groups_left_out: self.groups_left_out,
             refusals,

@@ -92,6 +92,7 @@ pub(crate) fn row(exchange: u64, method: &str) -> ExchangeRow {
         reason: None,
         late: false,
         compared: true,
+        answer_recorded: true,
         recorded: Some(response(0, b"O\xbe\x01")),
         observed: Some(response(0, b"O\xbe\x01")),
         differences: Vec::new(),
@@ -276,6 +277,7 @@ fn make(exchange: u64, sample: &Sample, dice: &mut Dice) -> ExchangeRow {
     if exchange.is_multiple_of(97) {
         unsent(&mut row, Outcome::Skipped, "heartbeat");
     } else if method == "notifyOneway" {
+        row.answer_recorded = false;
         row.outcome = Outcome::Oneway;
         unanswered(&mut row);
         row.kind = "oneway".into();

@@ -573,6 +573,7 @@ fn row(exchange: u64, arguments: &str, observed: Option<&V>) -> ExchangeRow {
         reason: None,
         late: false,
         compared: true,
+        answer_recorded: true,
         recorded: None,
         observed: observed.map(|value| response(&answer(value))),
         differences: Vec::new(),

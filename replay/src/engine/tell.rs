@@ -47,6 +47,7 @@ fn unsent(item: &Item, number: u64, outcome: RowOutcome, reason: &str) -> Exchan
         reason: Some(reason.to_owned()),
         late: false,
         compared: false,
+        answer_recorded: exchange.response.is_some() && !exchange.late,
         recorded: answer.map(response),
         observed: None,
         differences: Vec::new(),
