@@ -153,6 +153,13 @@ pub struct Admitted {
     loopback: bool,
 }
 
+impl Admitted {
+    /// Whether it may be sent any request.
+    pub fn may_be_written(self) -> bool {
+        self.writes == Writes::Allow
+    }
+}
+
 /// What calling a method does, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {

@@ -50,10 +50,6 @@ struct Stub {
 }
 
 impl Stub {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test of a process that is told to stop needs the process"
-    )]
     fn start(capture: &Path, args: &[&str]) -> Stub {
         let mut command = std::process::Command::cargo_bin("meshproof").unwrap();
         command.arg("stub").arg(capture).args(args);
@@ -257,10 +253,6 @@ fn a_call_that_was_seen_twice_is_sent_once() {
 }
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test of a process that is interrupted needs the process"
-)]
 fn an_interrupt_drains_and_leaves_a_record() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("run");

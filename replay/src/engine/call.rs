@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use meshproof_wire::bolt::Build;
 use meshproof_wire::{Frame, sofarpc};
 
 /// A call by name and arguments. Two requests of equal service, method and arguments ask for the
@@ -39,6 +40,17 @@ impl Call {
             trace: request.trace.map(|trace| format!("{trace}/{place}")),
         }
     }
+}
+
+/// The method that the body names, whatever the header map says: a sidecar goes by the map, a real
+/// SOFARPC server invokes what the body says.
+pub(crate) fn method_of_body(request: &Frame) -> Option<String> {
+    let build = Build {
+        headers: b"",
+        ..Build::of(request)?
+    };
+    let bare = Frame::parse(build.encode().ok()?).ok()?;
+    sofarpc::request(&bare)?.method
 }
 
 impl fmt::Display for Call {

@@ -155,33 +155,47 @@ impl Facts<'_> {
         let counters = &self.run.counters;
         let compared = self.ledger.compared;
         let wrong = listed(&[
-            (self.differed, "answers differ from the recorded ones"),
+            (
+                self.differed,
+                "answer differs from the recorded one",
+                "answers differ from the recorded ones",
+            ),
             (
                 counters.surplus,
+                "answer came that nobody asked for (or twice)",
                 "answers came that nobody asked for (or twice)",
             ),
-            (self.missing.timed_out, "requests timed out"),
+            (
+                self.missing.timed_out,
+                "request timed out",
+                "requests timed out",
+            ),
             (
                 self.missing.lost,
+                "request was lost with its connection",
                 "requests were lost with their connection",
             ),
             (
                 counters.unreadable_bytes,
+                "byte of the server is no frame",
                 "bytes of the server are no frame",
             ),
         ]);
         let unsure = listed(&[
             (
                 self.missing.unreachable,
+                "request was not sent: the target accepted no connection",
                 "requests were not sent: the target accepted no connection",
             ),
             (
                 self.terms.loose,
+                "answer came from a stub that matched service and method only",
                 "answers came from a stub that matched service and method only",
             ),
             (
                 u64::from(self.run.stop == Stop::Interrupted),
                 "stop was asked for before the end",
+                "",
             ),
         ]);
         let (verdict, why) = if !wrong.is_empty() {
@@ -282,12 +296,12 @@ fn as_ms(ns: u64) -> String {
     }
 }
 
-/// `2 a, 1 b`, without what is 0.
-fn listed(facts: &[(u64, &str)]) -> String {
+/// `2 requests, 1 answer`, without what is 0.
+fn listed(facts: &[(u64, &str, &str)]) -> String {
     let told: Vec<String> = facts
         .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
         .collect();
     told.join(", ")
 }

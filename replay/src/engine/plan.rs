@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use hashbrown::HashMap;
 use meshproof_wire::{Frame, Protocol, RequestId};
 
-use super::call::Call;
+use super::call::{Call, method_of_body};
 use super::pace::{NotUnderstood, Pace};
 use crate::exchange::{Exchange, ExchangeKind, From};
 use crate::stream::FlowId;
@@ -379,7 +379,7 @@ fn decide(recorded: Recorded, routes: &Routes, guard: &mut Guard<'_>) -> Item {
         _ if left_out.is_some() => Fate::Skipped(left_out.unwrap_or(Skip::Filtered)),
         (_, _, None, _) => Fate::Skipped(Skip::Cut),
         (_, _, _, None) => Fate::Skipped(Skip::Filtered),
-        (_, _, Some(_), Some(target)) => match guard.ask(target.ip(), call.method.as_deref()) {
+        (_, _, Some(frame), Some(target)) => match guard.ask(target.ip(), &call, frame) {
             Ok(()) => Fate::Send(usize::MAX),
             Err(why) => Fate::Refused(why),
         },
@@ -413,13 +413,20 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn ask(&mut self, address: IpAddr, method: Option<&str>) -> Result<(), Refusal> {
+    fn ask(&mut self, address: IpAddr, call: &Call, request: &Frame) -> Result<(), Refusal> {
         let Guard { policy, peers, .. } = self;
         let admitted = *self
             .admitted
             .entry(address)
             .or_insert_with(|| policy.connect(address, peers));
-        self.policy.send(admitted?, method)
+        let admitted = admitted?;
+        self.policy.send(admitted, call.method.as_deref())?;
+        if admitted.may_be_written() {
+            return Ok(());
+        }
+        // Header map and body both name the method, and whoever reads the other one acts by it.
+        self.policy
+            .send(admitted, method_of_body(request).as_deref())
     }
 }
 

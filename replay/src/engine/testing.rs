@@ -24,6 +24,7 @@ pub(crate) struct Recorded {
     pub(crate) id: u32,
     pub(crate) at_ms: u64,
     pub(crate) method: &'static str,
+    pub(crate) body_method: &'static str,
     pub(crate) argument: &'static str,
     pub(crate) answer: Option<&'static str>,
     pub(crate) timeout_ms: i32,
@@ -38,6 +39,7 @@ impl Default for Recorded {
             id: 1,
             at_ms: 0,
             method: "getName",
+            body_method: "getName",
             argument: "a",
             answer: Some("A"),
             timeout_ms: 3_000,
@@ -64,16 +66,17 @@ pub(crate) fn request(r: Recorded) -> Frame {
         codec: 1,
         class: REQUEST.as_bytes(),
         headers: &headers,
-        content: &content(r.argument),
+        content: &content(r.body_method, r.argument),
     })
 }
 
 const REQUEST: &str = "com.alipay.sofa.rpc.core.request.SofaRequest";
 
 /// A SofaRequest without properties, and one argument.
-fn content(argument: &str) -> Vec<u8> {
+fn content(method: &str, argument: &str) -> Vec<u8> {
     let mut writer = hessian::Writer::new();
-    writer.object(REQUEST, &["methodArgSigs"]).null();
+    writer.object(REQUEST, &["methodName", "methodArgSigs"]);
+    writer.string(method).null();
     writer.string(argument);
     writer.finish()
 }
@@ -194,7 +197,8 @@ impl Session {
     /// Answers a request with its own argument in capitals.
     pub(crate) fn echo(&mut self, request: &Frame) {
         // The argument stands last: its length and its letter.
-        let text = String::from_utf8(request.content()[content("").len()..].to_vec()).unwrap();
+        let text =
+            String::from_utf8(request.content()[content("getName", "").len()..].to_vec()).unwrap();
         let version = request.parts().unwrap().head.version;
         self.say(&response(version, request.head.id.0, &text.to_uppercase()));
     }

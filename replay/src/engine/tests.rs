@@ -675,6 +675,45 @@ fn refusals_happen_before_any_connect() {
 }
 
 #[test]
+fn a_body_that_says_otherwise_is_asked_about_too() {
+    // The header map of both says `getName`, which reads.
+    let target = |network: &str| Target {
+        network: network.parse().unwrap(),
+        owner: "us".into(),
+        writes: Writes::Deny,
+        line: 1,
+    };
+    let policy = Policy {
+        targets: vec![target("127.0.0.1/32"), target("10.50.0.0/16")],
+        ..Policy::default()
+    };
+    let fate = |body_method: &'static str, to: &str| {
+        let routes = Routes::parse([to]).unwrap();
+        let planning = Planning {
+            routes: &routes,
+            policy: &policy,
+            pace: Pace::Window,
+            connections: Connections::Recorded,
+            timeout_ms: None,
+        };
+        let case = exchange(Case {
+            body_method,
+            ..Case::default()
+        });
+        plan(recorded(vec![case]), &planning).unwrap().items[0].fate
+    };
+    assert_eq!(fate("getName", "10.50.0.1:1"), Fate::Send(0));
+    assert_eq!(
+        fate("placeOrder", "10.50.0.1:1"),
+        Fate::Refused(Refusal::Write)
+    );
+    assert_eq!(
+        fate("placeOrder", "127.0.0.1:1"),
+        Fate::Refused(Refusal::Write)
+    );
+}
+
+#[test]
 fn servers_that_no_route_mentions_are_left_out_and_named() {
     let routes = Routes::parse(["10.0.0.1:9=127.0.0.1:1"]).unwrap();
     let planning = Planning {
