@@ -87,6 +87,9 @@ pub(super) struct Node {
     pub(super) kind: Kind,
 }
 
+/// What [`Limits::nodes_max`] says of memory.
+const _: () = assert!(size_of::<Node>() <= 40);
+
 pub(super) const NO_PARENT: u32 = u32::MAX;
 
 /// A half-open range of an arena's table.
