@@ -13,8 +13,8 @@ use crate::exit::{self, Failure};
 /// Arguments of `rewrite`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The map is YAML; `meshproof schema map` prints its schema and docs/rewrite-map.md explains it. What
-cannot be understood is left out or becomes zeros unless the map says `keep`, and is counted.
+The map is YAML; docs/rewrite-map.md explains it, `meshproof schema rewrite-map` prints its schema.
+What cannot be understood is left out or becomes zeros unless the map says `keep`; it is counted.
 Search the result with `meshproof audit OUT --map MAP --original CAPTURE`.
 
 Examples:
@@ -96,7 +96,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Format::Text => text(&mut out, &summary, output)?,
     }
     out.flush()?;
-    Ok(exit::OK)
+    Ok(match summary.closes() {
+        true => exit::OK,
+        false => exit::FAIL,
+    })
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {

@@ -6,3 +6,4 @@ mod ls;
 mod replay;
 mod report;
 mod tidy;
+mod rewrite;
