@@ -95,7 +95,7 @@ fn a_bad_map_is_refused_with_line_and_suggestion() {
     );
     refused(
         "networks: {10.15.0.0/16: 10.99.0.0/24}\n",
-        &["map.yaml:1", "write 10.99.0.0/16"],
+        &["map.yaml:1", "help:", "10.99.0.0/16\n"],
     );
 }
 
