@@ -189,12 +189,14 @@ impl Where {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn compile(text: &str) -> Result<Where, BadWhere> {
-        let bad = |at: usize, len: usize, label: &str, why: String, help: String| BadWhere {
-            why,
-            help,
-            source_code: NamedSource::new("--where", text.to_owned()),
-            at: LabeledSpan::new(Some(label.to_owned()), at, len),
+    pub fn compile(text: &str) -> Result<Where, Box<BadWhere>> {
+        let bad = |at: usize, len: usize, label: &str, why: String, help: String| {
+            Box::new(BadWhere {
+                why,
+                help,
+                source_code: NamedSource::new("--where", text.to_owned()),
+                at: LabeledSpan::new(Some(label.to_owned()), at, len),
+            })
         };
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(bad(

@@ -62,7 +62,7 @@ impl Select {
             .as_deref()
             .map(Where::compile)
             .transpose()
-            .map_err(|bad| Failure::Diagnostic(Box::new(miette::Report::new(bad))))?;
+            .map_err(|bad| Failure::Diagnostic(Box::new(miette::Report::new(*bad))))?;
         Ok(Selection {
             from: self.from,
             to: self.to,
