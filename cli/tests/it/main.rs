@@ -1,5 +1,6 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
+mod audit;
 mod diff;
 mod fixture;
 mod ls;

@@ -15,7 +15,10 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("record", &["input"]),
     ("replay", &["wire", "record", "input", "sys"]),
     ("fixtures", &["wire"]),
-    ("cli", &["fixtures", "input", "record", "replay", "sys", "wire"]),
+    (
+        "cli",
+        &["fixtures", "input", "record", "replay", "sys", "wire"],
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -25,7 +28,13 @@ fn root() -> PathBuf {
 /// Every file below the root that belongs to the project, with its path from there.
 fn files() -> Vec<(String, PathBuf)> {
     /// Made by builds and runs.
-    const MADE: [&str; 5] = ["target", ".git", "meshproof-runs", "artifacts", "node_modules"];
+    const MADE: [&str; 5] = [
+        "target",
+        ".git",
+        "meshproof-runs",
+        "artifacts",
+        "node_modules",
+    ];
     fn walk(folder: &Path, name: &str, found: &mut Vec<(String, PathBuf)>) {
         let mut entries: Vec<_> = fs::read_dir(folder)
             .expect("a folder of the project")
