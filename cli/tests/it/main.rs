@@ -3,8 +3,13 @@
 mod audit;
 mod diff;
 mod fixture;
+mod journey;
 mod ls;
 mod replay;
 mod report;
-mod tidy;
 mod rewrite;
+mod tidy;
+
+/// The real SOFARPC server, as the tests of the fixtures start it.
+#[path = "../../../fixtures/tests/it/peer.rs"]
+mod peer;
