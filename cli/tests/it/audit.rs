@@ -137,11 +137,15 @@ fn json_is_a_report() {
 #[test]
 fn schemas_are_json() {
     let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["rewrite-map", "map"] {
+    for (kind, key) in [
+        ("rewrite-map", "networks"),
+        ("map", "networks"),
+        ("noise", "noise"),
+    ] {
         let (code, out, _) = meshproof(folder.path(), &["schema", kind]);
         assert_eq!(code, 0);
         let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
         assert_eq!(schema["additionalProperties"], false);
-        assert!(schema["properties"]["networks"].is_object());
+        assert!(schema["properties"][key].is_object(), "{schema}");
     }
 }
