@@ -26,8 +26,10 @@ fn meshproof(args: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
     }
     let output = command.output().unwrap();
     let code = output.status.code().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    let mut said = String::from_utf8(output.stdout).unwrap();
+    if code != 0 {
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+    }
     (code, said)
 }
 
@@ -38,10 +40,6 @@ struct App {
 }
 
 impl App {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the app is a process of its own here, as it is for a user"
-    )]
     fn start(args: &[&str]) -> App {
         let mut command = std::process::Command::cargo_bin("meshproof").unwrap();
         command.args(["fixture", "app"]).args(args);
@@ -78,8 +76,7 @@ fn replay(address: &str) -> (i32, ReplayLedger, Vec<(String, Difference)>) {
         &"--record",
         &record,
     ]);
-    println!("{said}");
-    let record = Record::open(&record).unwrap();
+    let record = Record::open(&record).unwrap_or_else(|why| panic!("{why}\n{said}"));
     let ledger = record.manifest().unwrap().replay.clone().unwrap();
     let mut judged = Vec::new();
     for row in record.rows().unwrap() {
@@ -151,7 +148,7 @@ fn a_rewritten_capture_is_audited_and_replays_with_nothing_to_tell() {
     let map = folder.path().join("map.yaml");
     let offline = folder.path().join("offline.pcapng");
     let (code, proposed) = meshproof(&[&"rewrite", &capture(), &"--propose"]);
-    assert_eq!(code, 0);
+    assert_eq!(code, 0, "{proposed}");
     std::fs::write(&map, proposed).unwrap();
     let (code, _) = meshproof(&[&"rewrite", &capture(), &"--map", &map, &"-o", &offline]);
     assert_eq!(code, 0);
