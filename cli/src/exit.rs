@@ -10,6 +10,8 @@ use std::io;
 pub(crate) const OK: u8 = 0;
 /// Shown not to hold.
 pub(crate) const FAIL: u8 = 1;
+/// The run cannot support a verdict.
+pub(crate) const INVALID: u8 = 3;
 /// Wrong use, or input that cannot be read.
 pub(crate) const USAGE: u8 = 2;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use meshproof_replay::audit::{Audit, Found, Needles, Original, Place, Report};
-use meshproof_replay::capture::{Captures, Inputs};
+use meshproof_replay::capture::{Captures, Finding, Inputs};
 use meshproof_replay::map::Map;
 
 use crate::exit::{self, Failure};
@@ -19,7 +19,8 @@ zone that stands in that capture, and the values that the map redacts. Searched 
 streams, retransmitted copies, packets that are no TCP, decoded fields, comments and names of the
 file; as text, UTF-16, URL-escaped, JSON-escaped, hexadecimal, decimal, packed, base64.
 
-Exit code: 0 nothing found, 1 something found, 2 wrong use or unreadable input.
+Exit code: 0 nothing found, 1 something found, 2 wrong use or unreadable input, 3 nothing found,
+but not everything was searched: no packet, nothing to search for, a capture cut or damaged.
 
 Examples:
   meshproof audit offline.pcapng --map map.yaml
@@ -56,27 +57,40 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Some(path) => read_map(path)?,
         None => Map::default(),
     };
+    let mut shows_nothing = false;
     let original = if args.original.is_empty() {
         None
     } else {
         let mut captures = Captures::open(&Inputs::of(&args.original)).map_err(usage)?;
-        Some(Original::read(&mut captures, &map).map_err(usage)?)
+        shows_nothing = captures.files().next().is_none();
+        let original = Original::read(&mut captures, &map).map_err(usage)?;
+        tell(&captures.findings())?;
+        Some(original)
     };
     let needles = Needles::new(&map, original.as_ref());
     let mut captures = Captures::open(&Inputs::of(&args.captures)).map_err(usage)?;
     let mut audit = Audit::new(&needles).map_err(Failure::Usage)?;
+    if shows_nothing {
+        audit.unsearched("the original capture holds no packet to tell what to search for".into());
+    }
     audit.packets(&mut captures).map_err(usage)?;
     for path in captures.files() {
+        let name = path.display().to_string();
         // Standard input and pipes can be read once only, and that was for the packets.
         if !path.is_file() {
+            audit.unsearched(format!(
+                "{name}: comments and names of what can be read once only; give a file"
+            ));
             continue;
         }
-        let name = path.display().to_string();
         let failed = |error| Failure::Io(name.clone(), error);
         let file = File::open(path).map_err(failed)?;
         audit.blocks(&name, file).map_err(failed)?;
     }
+    let findings = captures.findings();
+    audit.reading(&findings);
     let report = audit.finish();
+    tell(&findings)?;
 
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
@@ -87,10 +101,20 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Format::Text => text(&mut out, &report)?,
     }
     out.flush()?;
-    Ok(match report.is_clean() {
-        true => exit::OK,
-        false => exit::FAIL,
+    Ok(match (report.is_clean(), report.unsearched.is_empty()) {
+        (false, _) => exit::FAIL,
+        (true, false) => exit::INVALID,
+        (true, true) => exit::OK,
     })
+}
+
+/// What the reader of a capture found, on stderr; whoever closed that does not want to know.
+fn tell(findings: &[Finding]) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    for finding in findings {
+        writeln!(err, "finding: {finding}")?;
+    }
+    Ok(())
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {
@@ -126,21 +150,8 @@ fn text(out: &mut impl Write, report: &Report) -> io::Result<()> {
         scanned.fields,
         scanned.block_bytes,
     )?;
-    if needles.left_out > 0 {
-        let left_out = needles.left_out;
-        writeln!(
-            out,
-            "NOT searched for: {left_out} originals beyond the limit"
-        )?;
-    }
-    if needles.map + needles.original == 0 {
-        writeln!(out, "there was nothing to search for: the map has no rules")?;
-    }
-    if scanned.packets == 0 {
-        writeln!(
-            out,
-            "there was nothing to search in: the capture holds no packet"
-        )?;
+    for what in &report.unsearched {
+        writeln!(out, "not searched: {what}")?;
     }
     if !report.findings.is_empty() {
         writeln!(out, "\n{}", table(&report.findings, Odds::Leave))?;

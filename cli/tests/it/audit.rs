@@ -149,3 +149,39 @@ fn schemas_are_json() {
         assert!(schema["properties"][key].is_object(), "{schema}");
     }
 }
+
+/// A capture with a header and no packet.
+const NO_PACKET: &[u8] = &[
+    0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0,
+];
+
+#[track_caller]
+fn not_everything_searched(map: &str, capture: &[u8], args: &[&str], why: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("map.yaml"), map).expect("a file");
+    std::fs::write(folder.path().join("out.pcap"), capture).expect("a file");
+    let all = [&["audit", "out.pcap", "--map", "map.yaml"], args].concat();
+    let (code, out, _) = meshproof(folder.path(), &all);
+    assert_eq!(code, 3, "{out}");
+    assert!(out.starts_with("INVALID"), "{out}");
+    assert!(out.contains(why), "{out}");
+    let (code, out, _) = meshproof(folder.path(), &[&all[..], &["--format", "json"]].concat());
+    assert_eq!(code, 3, "{out}");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(report["verdict"], "INVALID");
+}
+
+#[test]
+fn where_not_everything_was_searched_nothing_passes() {
+    let whole = std::fs::read(CAPTURE).expect("a capture");
+    let map = "apps: {some-other-app: other}\n";
+    not_everything_searched(map, NO_PACKET, &[], "the capture holds no packet");
+    not_everything_searched("{}\n", &whole, &[], "there was nothing to search for");
+    let cut = whole.get(..whole.len() - 7).expect("most of it");
+    not_everything_searched(map, cut, &[], "the file ends after");
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = folder.path().join("empty.pcap");
+    std::fs::write(&empty, NO_PACKET).expect("a file");
+    let empty = empty.to_str().expect("text");
+    not_everything_searched(map, &whole, &["--original", empty], "the original capture");
+}

@@ -7,11 +7,11 @@ const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// Calls `each` with name, offset and bytes of everything in a pcapng file that is no packet data.
 /// A classic pcap file holds nothing else. Compressed files are read through; damage ends the
-/// reading.
+/// reading. Answers how many bytes of overlong blocks were not shown.
 ///
 /// # Errors
 /// The operating system refused.
-pub(super) fn blocks(reader: impl Read, mut each: impl FnMut(&str, u64, &[u8])) -> io::Result<()> {
+pub(super) fn blocks(reader: impl Read, mut each: impl FnMut(&str, u64, &[u8])) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(64 << 10, reader);
     let magic = reader.fill_buf()?.get(..4).map(<[u8]>::to_vec);
     let opened: Box<dyn Read> = match magic.as_deref() {
@@ -19,7 +19,9 @@ pub(super) fn blocks(reader: impl Read, mut each: impl FnMut(&str, u64, &[u8])) 
         Some([0x28, 0xb5, 0x2f, 0xfd]) => Box::new(zstd::Decoder::with_buffer(reader)?),
         _ => Box::new(reader),
     };
-    match pcapng(&mut BufReader::with_capacity(64 << 10, opened), &mut each) {
+    let mut unread = 0;
+    let mut opened = BufReader::with_capacity(64 << 10, opened);
+    match pcapng(&mut opened, &mut unread, &mut each) {
         // The packets' reader has told about it.
         Err(error)
             if matches!(
@@ -30,13 +32,17 @@ pub(super) fn blocks(reader: impl Read, mut each: impl FnMut(&str, u64, &[u8])) 
                     | io::ErrorKind::Other
             ) =>
         {
-            Ok(())
+            Ok(unread)
         }
-        other => other,
+        other => other.map(|()| unread),
     }
 }
 
-fn pcapng(reader: &mut impl Read, each: &mut dyn FnMut(&str, u64, &[u8])) -> io::Result<()> {
+fn pcapng(
+    reader: &mut impl Read,
+    unread: &mut u64,
+    each: &mut dyn FnMut(&str, u64, &[u8]),
+) -> io::Result<()> {
     const SECTION: u32 = 0x0a0d_0d0a;
     let mut offset = 0u64;
     let mut big_endian = false;
@@ -73,7 +79,7 @@ fn pcapng(reader: &mut impl Read, each: &mut dyn FnMut(&str, u64, &[u8])) -> io:
         body.append(&mut order);
         let kept = rest.min(BLOCK_BYTES_MAX as u64);
         reader.take(kept).read_to_end(&mut body)?;
-        io::copy(&mut reader.take(rest - kept), &mut io::sink())?;
+        *unread += io::copy(&mut reader.take(rest - kept), &mut io::sink())?;
         // Where the data of a packet ends and options begin.
         let options_at = match kind {
             6 => u32_at(&body, 12).map_or(body.len(), |len| padded(20, len)),

@@ -37,7 +37,7 @@ pub use original::Original;
 pub use report::{Exempted, Found, PLACES_MAX, Place, Report, Scanned, Searched};
 pub use scan::Encoding;
 
-use crate::capture::{Error, Packets};
+use crate::capture::{Error, Finding, Packets};
 
 /// A search in progress.
 ///
@@ -47,6 +47,7 @@ use crate::capture::{Error, Packets};
 pub struct Audit<'n> {
     needles: &'n Needles,
     search: search::Search<'n>,
+    unsearched: Vec<String>,
 }
 
 impl<'n> Audit<'n> {
@@ -58,6 +59,7 @@ impl<'n> Audit<'n> {
         Ok(Audit {
             needles,
             search: search::Search::new(needles)?,
+            unsearched: Vec::new(),
         })
     }
 
@@ -74,13 +76,31 @@ impl<'n> Audit<'n> {
     /// # Errors
     /// The operating system refused.
     pub fn blocks(&mut self, name: &str, file: impl Read) -> io::Result<()> {
-        blocks::blocks(file, |kind, offset, bytes| {
+        let unread = blocks::blocks(file, |kind, offset, bytes| {
             self.search.block(name, kind, offset, bytes);
-        })
+        })?;
+        if unread > 0 {
+            self.unsearched(format!(
+                "{name}: {unread} bytes of blocks longer than 16 MiB that hold no packet"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes in what the reader of the capture found: what it could not read was not searched.
+    pub fn reading(&mut self, findings: &[Finding]) {
+        for finding in findings.iter().filter(|finding| finding.what.hides()) {
+            self.unsearched(finding.to_string());
+        }
+    }
+
+    /// Notes that something was not searched, and why; a `PASS` becomes `INVALID`.
+    pub fn unsearched(&mut self, what: String) {
+        self.unsearched.push(what);
     }
 
     /// Weighs what was found.
     pub fn finish(self) -> Report {
-        self.search.report(self.needles)
+        self.search.report(self.needles, self.unsearched)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::needle::{Exempt, Kind, Needles, What};
+use super::needle::{Exempt, Kind, NEEDLES_MAX, Needles, What};
 use super::odds::{CHANCE_FROM, Odds, probability};
 use super::scan::Encoding;
 
@@ -18,8 +18,11 @@ const VALUES_MAX: usize = 4096;
 pub struct Report {
     /// Version of this form.
     pub schema: u32,
-    /// `PASS` when nothing was found, else `FAIL`.
+    /// `FAIL` when something was found; else `INVALID` when not everything could be searched;
+    /// else `PASS`.
     pub verdict: &'static str,
+    /// What was not searched or not searched for, and why. A `PASS` has none.
+    pub unsearched: Vec<String>,
     /// What was searched for.
     pub needles: Searched,
     /// What was found.
@@ -170,8 +173,9 @@ impl Tallies {
         }
     }
 
-    /// Weighs what chance may have given and puts everything in order.
-    pub(super) fn report(self, needles: &Needles, odds: &Odds) -> Report {
+    /// Weighs what chance may have given and puts everything in order. `unsearched` is what is
+    /// known already not to have been searched.
+    pub(super) fn report(self, needles: &Needles, odds: &Odds, unsearched: Vec<String>) -> Report {
         let mut report = Report {
             schema: 1,
             scanned: self.scanned,
@@ -235,11 +239,39 @@ impl Tallies {
                 });
             }
         }
-        report.verdict = match report.findings.is_empty() {
-            true => "PASS",
-            false => "FAIL",
-        };
+        report.unsearched = unsearched;
+        report.judge();
         report
+    }
+}
+
+impl Report {
+    /// Finding nothing proves nothing where nothing was looked at or looked for.
+    fn judge(&mut self) {
+        let needles = &self.needles;
+        if self.scanned.packets == 0 {
+            self.unsearched
+                .push("there was nothing to search in: the capture holds no packet".into());
+        }
+        if needles.map + needles.original == 0 {
+            self.unsearched.push(
+                "there was nothing to search for: no rule of the map and nothing of an original \
+                 capture can be looked for"
+                    .into(),
+            );
+        }
+        if needles.left_out > 0 {
+            self.unsearched.push(format!(
+                "{} originals beyond the limit of {NEEDLES_MAX} were not searched for; audit with \
+                 parts of the map",
+                needles.left_out
+            ));
+        }
+        self.verdict = match (self.findings.is_empty(), self.unsearched.is_empty()) {
+            (false, _) => "FAIL",
+            (true, false) => "INVALID",
+            (true, true) => "PASS",
+        };
     }
 }
 

@@ -110,8 +110,8 @@ impl<'n> Search<'n> {
         })
     }
 
-    pub(super) fn report(self, needles: &Needles) -> report::Report {
-        self.tallies.report(needles, &self.odds)
+    pub(super) fn report(self, needles: &Needles, unsearched: Vec<String>) -> report::Report {
+        self.tallies.report(needles, &self.odds, unsearched)
     }
 
     /// Searches a block of a file that holds no packet.

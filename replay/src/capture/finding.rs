@@ -96,6 +96,24 @@ impl What {
         }
     }
 
+    /// Whether bytes of the file that may be packets were not read because of it.
+    pub fn hides(&self) -> bool {
+        match self {
+            What::Cut { .. }
+            | What::AbsurdLength { .. }
+            | What::BadBlock { .. }
+            | What::UnknownInterface { .. }
+            | What::Compression { .. } => true,
+            // A file that is no capture is nothing that a capture's reader answers for.
+            What::LeftOut { .. }
+            | What::UnknownBlock { .. }
+            | What::UnknownLink { .. }
+            | What::TimeBackwards { .. }
+            | What::NoTime
+            | What::BadTime => false,
+        }
+    }
+
     /// Whether a second one in the same file is the same finding again.
     fn is_like(&self, other: &What) -> bool {
         match (self, other) {
