@@ -1,12 +1,13 @@
 #!/bin/bash
 # A real SOFARPC capture to a verdict and a report. Leaves nothing running; writes only below
 # target/.
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() {
-    printf '\033[36m$ meshproof %s\033[0m\n' "$*"
+    # Beside the output, which may go to a file.
+    printf '\033[36m$ meshproof %s\033[0m\n' "$*" >&2
     target/release/meshproof "$@"
 }
 

@@ -5,9 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A sum that does not close. That is a bug of ours, and fails the run.
+/// One sum of a ledger: what there is, and the buckets that it went to.
+///
+/// A sum that does not close is a bug of ours, and fails the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imbalance {
+pub struct Sum {
     /// The left side, by name: `sent`, `packets.total`.
     pub name: &'static str,
     /// The left side.
@@ -16,25 +18,18 @@ pub struct Imbalance {
     pub parts: Vec<(&'static str, u64)>,
 }
 
-impl Imbalance {
-    /// The imbalance of one sum, if it has one.
-    pub(crate) fn of(
-        name: &'static str,
-        total: u64,
-        parts: &[(&'static str, u64)],
-    ) -> Option<Imbalance> {
-        let sum = parts.iter().map(|(_, n)| u128::from(*n)).sum::<u128>();
-        (sum != u128::from(total)).then(|| Imbalance {
-            name,
-            total,
-            parts: parts.to_vec(),
-        })
+impl Sum {
+    /// Whether both sides are equal.
+    pub fn closes(&self) -> bool {
+        // In 128 bits, as a hostile record may hold any number.
+        self.parts.iter().map(|(_, n)| u128::from(*n)).sum::<u128>() == u128::from(self.total)
     }
 }
 
-impl fmt::Display for Imbalance {
+impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ≠", self.name, self.total)?;
+        let sign = if self.closes() { '=' } else { '≠' };
+        write!(f, "{} {} {sign}", self.name, self.total)?;
         for (at, (name, n)) in self.parts.iter().enumerate() {
             write!(f, "{} {name} {n}", if at == 0 { "" } else { " +" })?;
         }
@@ -62,27 +57,24 @@ impl CaptureLedger {
     /// How many gaps are listed one by one; those beyond are the finding `gaps-not-listed`.
     pub const GAPS_MAX: usize = 10_000;
 
-    /// Whether every sum closes.
-    ///
-    /// # Errors
-    /// The first sum that does not, with its parts.
-    pub fn check(&self) -> Result<(), Imbalance> {
+    /// The sums: packets, bytes, frames.
+    pub fn sums(&self) -> [Sum; 3] {
         let (packets, bytes, frames) = (&self.packets, &self.bytes, &self.frames);
-        let sums = [
-            Imbalance::of(
-                "packets.total",
-                packets.total,
-                &[
+        [
+            Sum {
+                name: "packets.total",
+                total: packets.total,
+                parts: vec![
                     ("tcp", packets.tcp),
                     ("non_tcp", packets.non_tcp),
                     ("fragment", packets.fragment),
                     ("malformed", packets.malformed),
                 ],
-            ),
-            Imbalance::of(
-                "bytes.payload",
-                bytes.payload,
-                &[
+            },
+            Sum {
+                name: "bytes.payload",
+                total: bytes.payload,
+                parts: vec![
                     ("framed", bytes.framed),
                     ("duplicate", bytes.duplicate),
                     ("skipped", bytes.skipped),
@@ -90,11 +82,11 @@ impl CaptureLedger {
                     ("foreign", bytes.foreign),
                     ("dropped", bytes.dropped),
                 ],
-            ),
-            Imbalance::of(
-                "frames.total",
-                frames.total,
-                &[
+            },
+            Sum {
+                name: "frames.total",
+                total: frames.total,
+                parts: vec![
                     ("requests", frames.requests),
                     ("oneways", frames.oneways),
                     ("responses", frames.responses),
@@ -102,10 +94,17 @@ impl CaptureLedger {
                     ("goaways", frames.goaways),
                     ("unknown", frames.unknown),
                 ],
-            ),
-        ];
-        match sums.into_iter().flatten().next() {
-            Some(imbalance) => Err(imbalance),
+            },
+        ]
+    }
+
+    /// Whether every sum closes.
+    ///
+    /// # Errors
+    /// The first sum that does not.
+    pub fn check(&self) -> Result<(), Sum> {
+        match self.sums().into_iter().find(|sum| !sum.closes()) {
+            Some(open) => Err(open),
             None => Ok(()),
         }
     }
@@ -229,38 +228,45 @@ pub struct ReplayLedger {
 }
 
 impl ReplayLedger {
-    /// The sums that do not close; empty when all do.
-    pub fn check(&self) -> Vec<Imbalance> {
-        let sums = [
-            Imbalance::of(
-                "recorded",
-                self.recorded,
-                &[
+    /// The sums: what was recorded, what was sent, what was answered.
+    pub fn sums(&self) -> [Sum; 3] {
+        [
+            Sum {
+                name: "recorded",
+                total: self.recorded,
+                parts: vec![
                     ("sent", self.sent),
                     ("refused", total(&self.refused)),
                     ("skipped", total(&self.skipped)),
                 ],
-            ),
-            Imbalance::of(
-                "sent",
-                self.sent,
-                &[
-                    ("oneway", self.oneway),
+            },
+            Sum {
+                name: "sent",
+                total: self.sent,
+                parts: vec![
                     ("answered", self.answered),
+                    ("oneway", self.oneway),
                     ("timed_out", self.timed_out),
                     ("lost", total(&self.lost)),
                 ],
-            ),
-            Imbalance::of(
-                "answered",
-                self.answered,
-                &[
+            },
+            Sum {
+                name: "answered",
+                total: self.answered,
+                parts: vec![
                     ("compared", self.compared),
                     ("not_comparable", self.not_comparable),
                 ],
-            ),
-        ];
-        sums.into_iter().flatten().collect()
+            },
+        ]
+    }
+
+    /// The sums that do not close; empty when all do.
+    pub fn check(&self) -> Vec<Sum> {
+        self.sums()
+            .into_iter()
+            .filter(|sum| !sum.closes())
+            .collect()
     }
 }
 
@@ -307,7 +313,7 @@ mod tests {
         one.timed_out = 0;
         check(
             &one,
-            &["sent 9 ≠ oneway 2 + answered 5 + timed_out 0 + lost 1"],
+            &["sent 9 ≠ answered 5 + oneway 2 + timed_out 0 + lost 1"],
         );
         let mut one = closed();
         one.not_comparable = u64::MAX;
@@ -355,7 +361,7 @@ mod capture_tests {
             ..CaptureLedger::default()
         };
         change(&mut ledger);
-        let told = ledger.check().err().map(|imbalance| imbalance.to_string());
+        let told = ledger.check().err().map(|sum| sum.to_string());
         assert_eq!(told.as_deref(), expect);
     }
 

@@ -430,59 +430,21 @@ fn printable(text: &str) -> String {
 
 /// The sums, as a person reads them.
 fn write_ledger<W: Write>(out: &mut W, outcome: &Outcome, apart: bool) -> io::Result<()> {
-    let CaptureLedger {
-        packets,
-        bytes,
-        frames,
-        gaps,
-        findings,
-    } = &outcome.ledger;
+    let CaptureLedger { gaps, findings, .. } = &outcome.ledger;
     if apart {
         writeln!(out)?;
     }
-    let mut sum = |name: &str, total: u64, parts: &[(&str, u64)]| {
-        let parts: Vec<String> = parts
+    for sum in outcome.ledger.sums() {
+        let parts: Vec<String> = sum
+            .parts
             .iter()
             .filter(|(_, n)| *n > 0)
-            .map(|(name, n)| format!("{n} {name}"))
+            .map(|(name, n)| format!("{n} {}", name.replace('_', "-")))
             .collect();
         let equals = if parts.is_empty() { "" } else { " = " };
-        writeln!(out, "{name:<8} {total}{equals}{}", parts.join(" + "))
-    };
-    sum(
-        "packets",
-        packets.total,
-        &[
-            ("tcp", packets.tcp),
-            ("non-tcp", packets.non_tcp),
-            ("fragments", packets.fragment),
-            ("malformed", packets.malformed),
-        ],
-    )?;
-    sum(
-        "bytes",
-        bytes.payload,
-        &[
-            ("framed", bytes.framed),
-            ("duplicate", bytes.duplicate),
-            ("skipped", bytes.skipped),
-            ("incomplete", bytes.incomplete),
-            ("foreign", bytes.foreign),
-            ("dropped", bytes.dropped),
-        ],
-    )?;
-    sum(
-        "frames",
-        frames.total,
-        &[
-            ("requests", frames.requests),
-            ("one-ways", frames.oneways),
-            ("responses", frames.responses),
-            ("heartbeats", frames.heartbeats),
-            ("goaways", frames.goaways),
-            ("unknown", frames.unknown),
-        ],
-    )?;
+        let (name, _) = sum.name.split_once('.').unwrap_or((sum.name, ""));
+        writeln!(out, "{name:<8} {}{equals}{}", sum.total, parts.join(" + "))?;
+    }
     let missing: u64 = gaps.iter().map(|gap| gap.length).sum();
     let unlisted = findings.get("gaps-not-listed").copied().unwrap_or(0);
     let count = gaps.len() as u64 + unlisted;

@@ -11,7 +11,7 @@ use super::terminal::{quantile_text, steps};
 use super::text::{self, duration, percent, thousands};
 use super::view::{Group, Kept, View};
 use crate::histogram::Histogram;
-use crate::ledger::{CaptureLedger, ReplayLedger};
+use crate::ledger::{self, CaptureLedger, ReplayLedger};
 use crate::verdict::Verdict;
 
 /// Places of difference shown on a page.
@@ -213,7 +213,12 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
             .as_ref()
             .map(|replay| flow(replay, view))
             .unwrap_or_default(),
-        sums: view.replay.as_ref().map(replay_sums).unwrap_or_default(),
+        sums: view
+            .replay
+            .iter()
+            .flat_map(ReplayLedger::sums)
+            .map(|sum| line(&sum))
+            .collect(),
         beside: view.replay.as_ref().map(beside).unwrap_or_default(),
         capture: view.capture.as_ref().map(capture),
         quantile_names: QUANTILES
@@ -496,57 +501,27 @@ fn flow(ledger: &ReplayLedger, view: &View) -> Vec<FlowLine> {
     lines
 }
 
-fn replay_sums(ledger: &ReplayLedger) -> Vec<Sum> {
-    let all = |buckets: &std::collections::BTreeMap<String, u64>| {
-        buckets
-            .values()
-            .fold(0_u64, |sum, n| sum.saturating_add(*n))
+/// A sum as a line, its bucket names as words.
+fn line(sum: &ledger::Sum) -> Sum {
+    let words = |name: &str| match name.split_once('.') {
+        Some((of, "total")) => of.to_owned(),
+        Some((of, what)) => format!("{what} {of}"),
+        None => name.replace('_', " "),
     };
-    vec![
-        sum(
-            "recorded",
-            ledger.recorded,
-            &[
-                ("sent", ledger.sent),
-                ("refused", all(&ledger.refused)),
-                ("skipped", all(&ledger.skipped)),
-            ],
-        ),
-        sum(
-            "sent",
-            ledger.sent,
-            &[
-                ("answered", ledger.answered),
-                ("oneway", ledger.oneway),
-                ("timed out", ledger.timed_out),
-                ("lost", all(&ledger.lost)),
-            ],
-        ),
-        sum(
-            "answered",
-            ledger.answered,
-            &[
-                ("compared", ledger.compared),
-                ("not comparable", ledger.not_comparable),
-            ],
-        ),
-    ]
-}
-
-fn sum(name: &str, total: u64, parts: &[(&str, u64)]) -> Sum {
-    let closes = parts.iter().map(|(_, n)| u128::from(*n)).sum::<u128>() == u128::from(total);
-    let parts: Vec<String> = parts
+    let parts: Vec<String> = sum
+        .parts
         .iter()
-        .map(|(name, n)| format!("{} {name}", thousands(*n)))
+        .map(|(name, n)| format!("{} {}", thousands(*n), words(name)))
         .collect();
     Sum {
         text: format!(
-            "{} {name} {} {}",
-            thousands(total),
-            if closes { "=" } else { "≠" },
+            "{} {} {} {}",
+            thousands(sum.total),
+            words(sum.name),
+            if sum.closes() { "=" } else { "≠" },
             parts.join(" + ")
         ),
-        closes,
+        closes: sum.closes(),
     }
 }
 
@@ -563,45 +538,9 @@ fn beside(ledger: &ReplayLedger) -> Vec<(&'static str, String, &'static str)> {
 }
 
 fn capture(ledger: &CaptureLedger) -> Capture {
-    let (packets, bytes, frames) = (&ledger.packets, &ledger.bytes, &ledger.frames);
     Capture {
-        sums: vec![
-            sum(
-                "packets",
-                packets.total,
-                &[
-                    ("tcp", packets.tcp),
-                    ("other", packets.non_tcp),
-                    ("fragments", packets.fragment),
-                    ("malformed", packets.malformed),
-                ],
-            ),
-            sum(
-                "payload bytes",
-                bytes.payload,
-                &[
-                    ("framed", bytes.framed),
-                    ("duplicate", bytes.duplicate),
-                    ("skipped", bytes.skipped),
-                    ("incomplete", bytes.incomplete),
-                    ("foreign", bytes.foreign),
-                    ("dropped", bytes.dropped),
-                ],
-            ),
-            sum(
-                "frames",
-                frames.total,
-                &[
-                    ("requests", frames.requests),
-                    ("oneways", frames.oneways),
-                    ("responses", frames.responses),
-                    ("heartbeats", frames.heartbeats),
-                    ("goaways", frames.goaways),
-                    ("unknown", frames.unknown),
-                ],
-            ),
-        ],
-        truncated: packets.truncated,
+        sums: ledger.sums().iter().map(line).collect(),
+        truncated: ledger.packets.truncated,
         gaps: ledger
             .gaps
             .iter()
