@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::beside::Beside;
 use super::error::Error;
 use super::finding::{Finding, What};
 use super::input::Input;
@@ -41,6 +42,10 @@ pub struct Captures {
     findings: Vec<Finding>,
     /// How many of them come from opening, and stand again after [`Captures::rewind`].
     findings_of_opening: usize,
+    /// What those files hold besides packets.
+    beside: Beside,
+    /// The part of it that comes from opening.
+    beside_of_opening: Beside,
     spare: Vec<Vec<u8>>,
     files_bytes: Option<u64>,
     done_bytes: u64,
@@ -125,6 +130,8 @@ impl Captures {
             number: 0,
             findings: Vec::new(),
             findings_of_opening: 0,
+            beside: Beside::default(),
+            beside_of_opening: Beside::default(),
             spare: Vec::new(),
             files_bytes: None,
             done_bytes: 0,
@@ -156,6 +163,15 @@ impl Captures {
         for active in &self.active {
             let part = &self.parts[active.part];
             all.extend(active.reader.notes().findings(&part.path));
+        }
+        all
+    }
+
+    /// What the files hold besides packets. Complete once [`Packets::next`] gave `None`.
+    pub fn beside(&self) -> Beside {
+        let mut all = self.beside;
+        for active in &self.active {
+            all += active.reader.beside();
         }
         all
     }
@@ -194,6 +210,7 @@ impl Captures {
             part.begun = None;
         }
         self.findings.truncate(self.findings_of_opening);
+        self.beside = self.beside_of_opening;
         self.number = 0;
         self.done_bytes = 0;
         self.next_part = 0;
@@ -256,6 +273,7 @@ impl Captures {
         })?;
         let Some(record) = record else {
             self.findings.extend(reader.notes().findings(path));
+            self.beside += reader.beside();
             self.recycle(reader);
             // Nothing to read, and yet a part: a capture with a header and no packet is one.
             self.parts.push(Part {
@@ -297,6 +315,7 @@ impl Captures {
         // Parts without a packet have said what they had to say.
         self.parts.retain(|part| part.first_ns != u64::MAX);
         self.findings_of_opening = self.findings.len();
+        self.beside_of_opening = self.beside;
         self.sort();
         Ok(())
     }
@@ -374,6 +393,7 @@ impl Captures {
         let part = &self.parts[active.part];
         self.findings
             .extend(active.reader.notes().findings(&part.path));
+        self.beside += active.reader.beside();
         self.done_bytes += active.reader.offset();
         self.recycle(active.reader);
     }

@@ -11,6 +11,7 @@
 //! once per file, with a count.
 
 mod atomic;
+mod beside;
 mod captures;
 
 mod error;
@@ -24,6 +25,7 @@ mod window;
 mod writer;
 
 pub use atomic::AtomicFile;
+pub use beside::Beside;
 pub use captures::{Captures, Source};
 pub use error::Error;
 pub use finding::{Finding, What};

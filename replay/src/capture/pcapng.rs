@@ -3,6 +3,7 @@
 //! Layout as in draft-ietf-opsawg-pcapng. A file may hold several sections, each with its own byte
 //! order and its own interfaces; each interface has its own resolution of time.
 
+use super::beside::Beside;
 use super::finding::{Notes, What};
 use super::reader::{Begun, Halt, Record};
 use super::window::Window;
@@ -12,11 +13,16 @@ const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const NAMES: u32 = 4;
 const ENHANCED_PACKET: u32 = 6;
+
+/// Options of an interface that a packet's time needs: `if_tsresol`, `if_tsoffset`.
+const TIME_RESOLUTION: u16 = 9;
+const TIME_OFFSET: u16 = 14;
 
 /// Blocks without packets that are passed over without a word: names, statistics, journal,
 /// decryption secrets, custom ones.
-const PASSED_OVER: [u32; 6] = [4, 5, 9, 10, 0x0bad, 0x4000_0bad];
+const PASSED_OVER: [u32; 6] = [NAMES, 5, 9, 10, 0x0bad, 0x4000_0bad];
 
 /// Longest block that is held at once: a packet with its options. Others are passed over in
 /// pieces.
@@ -31,6 +37,7 @@ pub(super) struct PcapNg {
     interfaces: Vec<Interface>,
     /// Time of the packet before, for packets that have none.
     last_ns: u64,
+    beside: Beside,
 }
 
 /// What a packet needs to know of its interface.
@@ -65,6 +72,7 @@ impl PcapNg {
             big_endian: false,
             interfaces: Vec::new(),
             last_ns: 0,
+            beside: Beside::default(),
         };
         match pcapng.section(window) {
             Ok(()) => Ok(pcapng),
@@ -80,6 +88,28 @@ impl PcapNg {
                 advice: "the header is damaged; copy the file again",
             }),
         }
+    }
+
+    /// What was passed over so far.
+    pub(super) fn beside(&self) -> Beside {
+        self.beside
+    }
+
+    /// Counts the options of a block that is visible as a whole.
+    #[cold]
+    fn count_options(
+        &mut self,
+        window: &Window,
+        len: u64,
+        from: u64,
+        is_used: impl Fn(u16) -> bool,
+    ) {
+        let block = window.bytes().get(..len as usize).unwrap_or_default();
+        let options = block.get(from as usize..block.len().saturating_sub(4));
+        let mut beside = self.beside;
+        let u16_at = |bytes: &[u8], at| self.u16(bytes, at);
+        beside.options(options.unwrap_or_default(), u16_at, is_used);
+        self.beside = beside;
     }
 
     /// Goes on to the next packet; `None` at the end.
@@ -193,6 +223,11 @@ impl PcapNg {
                 why: "the packet is longer than its block",
             }));
         }
+        let data_end = data_at + u64::from(caplen).next_multiple_of(4);
+        // A simple packet block (its data begin at 12) has no options.
+        if data_end + 8 <= len && data_at != 12 {
+            self.count_options(window, len, data_end, |_| false);
+        }
         let position = window.position() + data_at as usize;
         let offset = window.offset();
         window.consume(len as usize);
@@ -235,6 +270,9 @@ impl PcapNg {
             INTERFACE => {
                 self.whole(window, len, 20)?;
                 self.interface(window, notes, packet, len);
+                self.count_options(window, len, 16, |code| {
+                    matches!(code, TIME_RESOLUTION | TIME_OFFSET)
+                });
                 window.consume(len as usize);
                 Ok(None)
             }
@@ -279,6 +317,10 @@ impl PcapNg {
                 if !PASSED_OVER.contains(&kind) {
                     notes.add(window.offset(), packet, What::UnknownBlock { kind });
                 }
+                match kind {
+                    NAMES => self.beside.name_blocks += 1,
+                    _ => self.beside.other_blocks += 1,
+                }
                 let passed = window.skip(len)?;
                 if passed < len {
                     return Err(Halt::Damage(What::Cut {
@@ -317,6 +359,7 @@ impl PcapNg {
             }));
         }
         self.interfaces.clear();
+        self.count_options(window, len, 24, |_| false);
         window.consume(len as usize);
         Ok(())
     }
@@ -343,8 +386,8 @@ impl PcapNg {
             };
             match (code, value) {
                 (0, _) => break,
-                (9, [resolution, ..]) => interface.unit = Unit::of(*resolution),
-                (14, value) if value.len() == 8 => {
+                (TIME_RESOLUTION, [resolution, ..]) => interface.unit = Unit::of(*resolution),
+                (TIME_OFFSET, value) if value.len() == 8 => {
                     let (high, low) = if self.big_endian { (0, 4) } else { (4, 0) };
                     let high = u64::from(self.u32(value, high));
                     interface.offset_s = (high << 32 | u64::from(self.u32(value, low))) as i64;

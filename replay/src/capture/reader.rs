@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Link;
+use super::beside::Beside;
 use super::finding::{Notes, What};
 use super::input::{Failed, Input};
 use super::pcap::{self, Pcap};
@@ -159,6 +160,14 @@ impl Reader {
 
     pub(super) fn notes(&self) -> &Notes {
         &self.notes
+    }
+
+    /// What was passed over so far besides packets.
+    pub(super) fn beside(&self) -> Beside {
+        match &self.format {
+            Format::Pcap(_) => Beside::default(),
+            Format::PcapNg(pcapng) => pcapng.beside(),
+        }
     }
 
     /// Bytes of the file passed so far, after decompression.

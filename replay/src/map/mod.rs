@@ -135,8 +135,6 @@ pub struct Keep {
     pub foreign: bool,
     /// Packets that are not TCP; else they are left out.
     pub non_tcp: bool,
-    /// Comments and names of a pcapng; else they are left out.
-    pub comments: bool,
     /// Bytes of a known stream that are no whole frame, bodies that cannot be decoded, fragments
     /// and malformed packets; else they become zeros or are left out.
     pub undecodable: bool,

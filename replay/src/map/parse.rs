@@ -86,8 +86,6 @@ enum KeepWord {
     Foreign,
     /// Packets that are not TCP.
     NonTcp,
-    /// Comments and names of a pcapng.
-    Comments,
     /// Bytes that are no whole frame, bodies that cannot be decoded, fragments, malformed packets.
     Undecodable,
 }
@@ -642,7 +640,6 @@ fn keep(words: &[KeepWord]) -> Keep {
             KeepWord::Mac => keep.mac = true,
             KeepWord::Foreign => keep.foreign = true,
             KeepWord::NonTcp => keep.non_tcp = true,
-            KeepWord::Comments => keep.comments = true,
             KeepWord::Undecodable => keep.undecodable = true,
         }
     }

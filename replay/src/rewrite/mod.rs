@@ -96,11 +96,19 @@ pub fn rewrite<W: Write>(
     }
     let rules = Rules::new(map);
     let (plan, hits, mut summary) = plan(captures, map, &rules, limits)?;
+    read_besides(captures, &mut summary);
+    captures.rewind()?;
+    edit(captures, map, &rules, &plan, hits, summary, out)
+}
+
+/// Counts what the reader told, and what it passed over: none of it is carried over.
+fn read_besides(captures: &Captures, summary: &mut Summary) {
     for finding in captures.findings() {
         summary.find(finding.what.name(), finding.count);
     }
-    captures.rewind()?;
-    edit(captures, map, &rules, &plan, hits, summary, out)
+    for (name, count) in captures.beside().counts() {
+        summary.find(name, count);
+    }
 }
 
 /// How both passes follow streams; the same for both, so that they see the same connections.
@@ -173,9 +181,7 @@ fn copy<W: Write>(captures: &mut Captures, out: &mut Writer<W>) -> Result<Summar
         summary.packets.unchanged += 1;
         summary.packets.written += 1;
     }
-    for finding in captures.findings() {
-        summary.find(finding.what.name(), finding.count);
-    }
+    read_besides(captures, &mut summary);
     Ok(summary)
 }
 

@@ -1,6 +1,7 @@
 //! One table per format: what is read from what.
 
 use expect_test::{Expect, expect};
+use meshproof_replay::capture::{Beside, Packets};
 
 use super::build::{Order, Pcap, PcapNg, gzip, zstd};
 use super::{open_bytes, render};
@@ -249,4 +250,48 @@ fn packets_larger_than_the_buffer() {
     assert_eq!(lens.len(), 22);
     assert_eq!(lens[20..], [3_000_000, 5]);
     assert_eq!(captures.findings(), []);
+}
+
+#[test]
+fn what_is_no_packet_is_counted() {
+    for order in [Order::Big, Order::Little] {
+        let two = |n: u16| match order {
+            Order::Big => n.to_be_bytes(),
+            Order::Little => n.to_le_bytes(),
+        };
+        // Two comments and the flags of a packet, behind five bytes of data and their padding.
+        let mut body = vec![0; 12];
+        for half in match order {
+            Order::Big => [0, 5, 0, 5],
+            Order::Little => [5, 0, 5, 0],
+        } {
+            body.extend(two(half));
+        }
+        body.extend(b"hello\0\0\0");
+        for (code, value) in [(1, &b"abc\0"[..]), (2, &[0; 4]), (1, b"ab\0\0"), (0, b"")] {
+            body.extend(two(code));
+            body.extend(two(value.len() as u16));
+            body.extend(value);
+        }
+        let bytes = PcapNg::new(order)
+            .clock(9, 0)
+            .block(6, &body)
+            .packet(0, 1, b"plain")
+            .block(4, &[0; 4])
+            .block(5, &[0; 8])
+            .bytes;
+        let mut captures = open_bytes(bytes).unwrap();
+        while captures.next().unwrap().is_some() {}
+        assert_eq!(
+            captures.beside(),
+            Beside {
+                comments: 2,
+                // The name of the interface, and the flags.
+                options: 2,
+                name_blocks: 1,
+                other_blocks: 1,
+            },
+            "{order:?}"
+        );
+    }
 }
