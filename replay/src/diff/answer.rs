@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use meshproof_record::difference::Difference;
 use meshproof_record::row::{self, Body};
+use meshproof_wire::bolt::{self, Build};
 use meshproof_wire::hessian::Document;
-use meshproof_wire::{Frame, bolt, sofarpc};
+use meshproof_wire::{Crc, Frame, sofarpc};
 
 use super::noise::{Applied, Noise};
 use super::text::{bytes_both, shown_both};
@@ -79,19 +80,66 @@ pub struct Frames {
 
 impl Compare for Frames {
     fn compare(&self, call: &Call, recorded: &Frame, observed: &Frame) -> Vec<Difference> {
-        if alike(recorded, observed) {
+        if alike(recorded, observed) && observed.crc() != Crc::Bad {
             return Vec::new();
         }
         let noise = self.noise.of(&call.service, call.method.as_deref());
-        compare(&recorded.into(), &observed.into(), &noise)
+        let mut collector = Collector::new(&noise);
+        wire(recorded, observed, &mut collector);
+        collect(&recorded.into(), &observed.into(), &mut collector);
+        collector.finish()
+    }
+
+    fn judges(&self, call: &Call) -> bool {
+        let noise = self.noise.of(&call.service, call.method.as_deref());
+        !noise.covers_all()
+    }
+}
+
+/// What is seen on frames only: a client throws an answer with a wrong CRC away, and text that is
+/// no UTF-8, or a header map that breaks, must not look like another that breaks as well.
+fn wire(recorded: &Frame, observed: &Frame, collector: &mut Collector<'_>) {
+    if observed.crc() == Crc::Bad {
+        let recorded = match recorded.crc() {
+            Crc::Absent => "absent",
+            Crc::Ok => "right",
+            Crc::Bad => "wrong",
+        };
+        collector.add(
+            "crc".to_owned(),
+            Some(recorded.to_owned()),
+            Some("wrong".to_owned()),
+            Weight::Judged,
+        );
+    }
+    let mut bytes = |path: &str, one: &[u8], other: &[u8]| {
+        let (one, other) = bytes_both(one, other);
+        collector.add(path.to_owned(), Some(one), Some(other), Weight::Judged);
+    };
+    let (class, other_class) = (recorded.class_bytes(), observed.class_bytes());
+    let unreadable = recorded.class().is_none() && observed.class().is_none();
+    if unreadable && class != other_class {
+        bytes("class", class, other_class);
+    }
+    let whole = |frame: &Frame| {
+        let headers = frame.headers();
+        let text = |bytes: Option<&[u8]>| bytes.is_none_or(|it| std::str::from_utf8(it).is_ok());
+        headers.damage().is_none() && headers.pairs().all(|(key, value)| text(key) && text(value))
+    };
+    let section = |frame: &Frame| Build::of(frame).map_or(Vec::new(), |it| it.headers.to_vec());
+    if !(whole(recorded) && whole(observed)) {
+        let (one, other) = (section(recorded), section(observed));
+        if one != other {
+            bytes("headers", &one, &other);
+        }
     }
 }
 
 /// Whether two frames are the same but for id and CRC: most answers of a faithful replay are.
 fn alike(recorded: &Frame, observed: &Frame) -> bool {
-    match (bolt::Build::of(recorded), bolt::Build::of(observed)) {
+    match (Build::of(recorded), Build::of(observed)) {
         (Some(one), Some(other)) => {
-            bolt::Build {
+            Build {
                 id: other.id,
                 ..one
             } == other
@@ -108,6 +156,11 @@ pub fn compare(
     noise: &Applied<'_>,
 ) -> Vec<Difference> {
     let mut collector = Collector::new(noise);
+    collect(recorded, observed, &mut collector);
+    collector.finish()
+}
+
+fn collect(recorded: &Answer<'_>, observed: &Answer<'_>, collector: &mut Collector<'_>) {
     let mut check = |path: &str, recorded: Option<String>, observed: Option<String>| {
         if recorded != observed {
             collector.add(path.to_owned(), recorded, observed, Weight::Judged);
@@ -133,11 +186,10 @@ pub fn compare(
         Some(recorded.class.clone().into_owned()),
         Some(observed.class.clone().into_owned()),
     );
-    headers(&recorded.headers, &observed.headers, &mut collector);
+    headers(&recorded.headers, &observed.headers, collector);
     if recorded.body != observed.body {
-        bodies(recorded, observed, &mut collector);
+        bodies(recorded, observed, collector);
     }
-    collector.finish()
 }
 
 /// A status with its name, where it has one.

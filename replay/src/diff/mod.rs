@@ -4,10 +4,12 @@
 //! - [`Noise`]: what is shown and not judged, from a file that a person wrote.
 //! - [`diff_records`]: two records, exchange by exchange.
 //!
-//! Never compared: ids, CRCs, trace ids, the order of header maps and of maps in bodies.
+//! Never compared: ids, trace ids, the order of header maps, of maps and of sets in bodies. Of a
+//! CRC, only that an observed one is right.
 
 mod answer;
 mod exception;
+mod fingerprint;
 mod noise;
 mod records;
 mod text;

@@ -121,6 +121,14 @@ impl Applied<'_> {
         self.0.iter().any(|pattern| within(pattern, &path))
     }
 
+    /// Whether nothing that an answer says is left to judge: neither its status nor what it
+    /// returns or throws.
+    pub fn covers_all(&self) -> bool {
+        ["status", "body", "exception"]
+            .iter()
+            .all(|path| self.covers(path))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

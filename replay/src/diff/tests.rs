@@ -454,6 +454,128 @@ fn circles_end() {
 }
 
 #[test]
+fn sets_have_no_order_and_tell_every_item_apart() {
+    let set = |items: Vec<V>| returned(V::Of("java.util.HashSet", items));
+    let long = |end: &str| s(&format!("{}{end}", "a".repeat(10_000)));
+    let deep = |amount| (0..30).fold(order(amount), |inner, _| V::List(vec![inner]));
+    let two = |item| set(vec![item, s("x")]);
+    check(two(long("1")), set(vec![s("x"), long("1")]), &[]);
+    for (one, other) in [
+        (V::I(1), s("1")),
+        (V::I(1), V::L(1)),
+        (V::Obj("a.One", vec![]), V::Obj("b.One", vec![])),
+        (
+            V::Bin(vec![0; 100]),
+            V::Bin([vec![0; 99], vec![1]].concat()),
+        ),
+        (long("1"), long("2")),
+        (deep(1), deep(2)),
+        (
+            V::List(vec![V::List(vec![s("a"), s("b")])]),
+            V::List(vec![V::List(vec![s("b"), s("a")])]),
+        ),
+    ] {
+        let (recorded, observed) = (answer(&two(one.clone())), answer(&two(other.clone())));
+        let call = Call::default();
+        let found = Frames::default().compare(&call, &recorded, &observed);
+        assert!(found.iter().any(|it| it.judged), "{}", render(&found));
+        // As keys of a map, too.
+        let map = |key| answer(&returned(V::Map(vec![(key, s("x"))])));
+        let found = Frames::default().compare(&call, &map(one), &map(other));
+        assert!(found.iter().any(|it| it.judged), "{}", render(&found));
+    }
+}
+
+#[test]
+fn keys_too_deep_to_be_told_apart_are_compared() {
+    let deep = |amount| (0..80).fold(order(amount), |inner, _| V::List(vec![inner]));
+    let map = |key| answer(&returned(V::Map(vec![(key, s("x"))])));
+    let call = Call::default();
+    let found = Frames::default().compare(&call, &map(deep(1)), &map(deep(2)));
+    let [found] = &found[..] else {
+        panic!("{}", render(&found))
+    };
+    assert!(found.judged && found.path.ends_with(".amount"), "{found:?}");
+    let same = Frames::default().compare(&call, &map(deep(1)), &map(deep(1)));
+    assert_eq!(same, []);
+}
+
+#[test]
+fn a_wrong_crc_differs() {
+    let crc = |frame: &Frame| {
+        let build = Build {
+            version: Version::V2_CRC,
+            ..Build::of(frame).unwrap()
+        };
+        build.encode().unwrap().to_vec()
+    };
+    let right = crc(&answer(&returned(order(1))));
+    let mut wrong = right.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    let [right, wrong] = [right, wrong].map(|bytes| Frame::parse(bytes.into()).unwrap());
+    check_frames(&right, &right, "noise: []", &[]);
+    check_frames(&right, &wrong, "noise: []", &["crc: `right` → `wrong`"]);
+    // A server that was recorded doing wrong is not excused.
+    check_frames(&wrong, &wrong, "noise: []", &["crc: `wrong` → `wrong`"]);
+    check_frames(&wrong, &right, "noise: []", &[]);
+}
+
+#[test]
+fn what_is_no_text_is_compared_byte_by_byte() {
+    let with = |class: &[u8], headers: &[u8]| {
+        let frame = answer(&returned(order(1)));
+        let build = Build {
+            class,
+            headers,
+            ..Build::of(&frame).unwrap()
+        };
+        Frame::parse(build.encode().unwrap()).unwrap()
+    };
+    let value = |byte| [&[0, 0, 0, 1, b'k', 0, 0, 0, 1][..], &[byte]].concat();
+    for (class, headers, other_class, other_headers, expect) in [
+        (&b"a\xff"[..], &b""[..], &b"a\xfe"[..], &b""[..], "class"),
+        (b"a", b"", b"a", b"\0\0\0\x09k", "headers"),
+        (b"a", b"\0", b"a", b"\0\0", "headers"),
+        (b"a", &value(0xff), b"a", &value(0xfe), "headers"),
+    ] {
+        let (recorded, observed) = (with(class, headers), with(other_class, other_headers));
+        let found = Frames::default().compare(&Call::default(), &recorded, &observed);
+        let paths: Vec<_> = found
+            .iter()
+            .map(|it| (it.path.as_str(), it.judged))
+            .collect();
+        assert_eq!(paths, [(expect, true)], "{}", render(&found));
+        let same = Frames::default().compare(&Call::default(), &recorded, &recorded);
+        assert_eq!(same, []);
+    }
+}
+
+#[test]
+fn noise_that_leaves_nothing_is_known() {
+    for (noise, judges) in [
+        ("noise: []", true),
+        ("noise: [{path: body}]", true),
+        ("noise: [{path: body}, {path: exception}]", true),
+        (
+            "noise: [{path: status}, {path: body}, {path: exception}]",
+            false,
+        ),
+        ("noise: [{path: '**'}]", false),
+        ("noise: [{path: '*'}]", false),
+        ("noise: [{path: '**', method: sell}]", true),
+    ] {
+        let frames = Frames {
+            noise: Noise::parse("noise.yaml", noise).unwrap(),
+        };
+        let call = Call {
+            method: Some("buy".to_owned()),
+            ..Call::default()
+        };
+        assert_eq!(frames.judges(&call), judges, "{noise}");
+    }
+}
+
+#[test]
 fn many_differences_are_counted() {
     let list = |from: i32| returned(V::List((from..from + 500).map(V::I).collect()));
     let found = compare(

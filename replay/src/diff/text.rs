@@ -1,4 +1,4 @@
-//! Values as text for people, and as keys to match by.
+//! Values as text for people.
 
 use meshproof_wire::hessian::{Document, NodeId, Value};
 
@@ -6,7 +6,7 @@ use meshproof_wire::hessian::{Document, NodeId, Value};
 const CHARS_MAX: usize = 200;
 /// Characters shown before the first one that differs, of longer texts.
 const CHARS_BEFORE: usize = 40;
-/// Longest text that keys are matched by, in bytes.
+/// Longest text of a value, in bytes; one more piece may stand behind.
 const KEY_BYTES_MAX: usize = 4096;
 /// Deepest nesting of a text.
 const DEPTH_MAX: usize = 16;
@@ -85,8 +85,8 @@ pub(super) fn sort(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// The value as text. Equal values have equal texts, whatever the order of their maps, as far as
-/// [`KEY_BYTES_MAX`] and [`DEPTH_MAX`] reach.
+/// The value as text for people. Equal values have equal texts, whatever the order of their maps,
+/// as far as [`KEY_BYTES_MAX`] and [`DEPTH_MAX`] reach; equal texts do not tell equal values.
 pub(super) fn canonical(document: &Document, node: NodeId) -> String {
     let mut out = String::new();
     write(document, node, 0, &mut out);

@@ -7,6 +7,7 @@ use meshproof_wire::hessian::{Document, NodeId, Value};
 use meshproof_wire::sofarpc;
 
 use super::exception::{self, STACK_SHOWN_MAX};
+use super::fingerprint::{Budget, fingerprint};
 use super::noise::Applied;
 use super::text::{bytes_both, canonical, shown, shown_both, sort};
 
@@ -17,6 +18,9 @@ pub const DIFFERENCES_MAX: usize = 200;
 /// Pairs of values looked at, at most; the rest of the bodies is then not compared, which is told
 /// in a difference.
 const PAIRS_MAX: usize = 4 << 20;
+
+/// The list whose order is no part of its value.
+pub(super) const SET: &str = "java.util.HashSet";
 
 /// Collects differences, judged or not.
 pub(super) struct Collector<'n> {
@@ -351,16 +355,20 @@ impl<'a> Walk<'a, '_, '_> {
 
     fn lists(&mut self, path: &str, type_name: Option<&str>, ours: &[NodeId], theirs: &[NodeId]) {
         // What Java writes of a HashSet has no order.
-        if type_name == Some("java.util.HashSet") {
+        if type_name == Some(SET) {
             let sorted = |document: &Document, items: &[NodeId]| {
-                let mut texts: Vec<_> = items
-                    .iter()
-                    .map(|item| canonical(document, *item))
-                    .collect();
-                texts.sort_unstable();
-                texts
+                let mut budget = Budget::new();
+                let each = items.iter();
+                let mut numbers: Vec<u64> = each
+                    .map(|item| fingerprint(document, *item, &mut budget))
+                    .collect::<Option<_>>()?;
+                numbers.sort_unstable();
+                Some(numbers)
             };
-            if sorted(self.recorded, ours) == sorted(self.observed, theirs) {
+            if let (Some(one), Some(other)) =
+                (sorted(self.recorded, ours), sorted(self.observed, theirs))
+                && one == other
+            {
                 return;
             }
         }
@@ -373,16 +381,20 @@ impl<'a> Walk<'a, '_, '_> {
 
     fn maps(&mut self, path: &str, ours: &[NodeId], theirs: &[NodeId]) {
         let keyed = |document: &'a Document, entries: &[NodeId]| {
-            let mut keyed: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+            let mut budget = Budget::new();
+            let mut keyed: BTreeMap<(String, Option<u64>), Vec<(NodeId, NodeId)>> = BTreeMap::new();
             for entry in entries.chunks_exact(2) {
                 if let [key, value] = entry {
                     // A key of another sort is another key, though it reads the same.
                     let resolved = document.resolve(*key).unwrap_or(*key);
                     let name = match document.value(resolved) {
-                        Value::String(text) => text.to_owned(),
-                        value => format!("({} {})", sort(&value), canonical(document, *key)),
+                        Value::String(text) => (text.to_owned(), Some(0)),
+                        value => (
+                            format!("({} {})", sort(&value), canonical(document, *key)),
+                            fingerprint(document, *key, &mut budget),
+                        ),
                     };
-                    keyed.entry(name).or_default().push(*value);
+                    keyed.entry(name).or_default().push((*key, *value));
                 }
             }
             keyed
@@ -390,15 +402,22 @@ impl<'a> Walk<'a, '_, '_> {
         let mine = keyed(self.recorded, ours);
         let mut others = keyed(self.observed, theirs);
         let mut places = Vec::new();
-        for (key, values) in mine {
-            let other_values = others.remove(&key).unwrap_or_default();
-            for at in 0..values.len().max(other_values.len()) {
+        for (name, entries) in mine {
+            let other_entries = others.remove(&name).unwrap_or_default();
+            let (key, number) = name;
+            for at in 0..entries.len().max(other_entries.len()) {
                 let path = format!("{path}.{key}");
-                places.push((path, values.get(at).copied(), other_values.get(at).copied()));
+                let (one, other) = (entries.get(at), other_entries.get(at));
+                if number.is_none() {
+                    // They read the same as far as they were read; the rest has to be looked at.
+                    let (one, other) = (one.map(|it| it.0), other.map(|it| it.0));
+                    places.push((path.clone(), one, other));
+                }
+                places.push((path, one.map(|it| it.1), other.map(|it| it.1)));
             }
         }
-        for (key, values) in others {
-            for value in values {
+        for ((key, _), entries) in others {
+            for (_, value) in entries {
                 places.push((format!("{path}.{key}"), None, Some(value)));
             }
         }

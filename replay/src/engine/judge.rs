@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meshproof_record::difference::Difference;
 use meshproof_record::histogram::Recorder;
 use meshproof_record::ledger::ReplayLedger;
+use meshproof_record::report::text::count;
 use meshproof_record::verdict::{Claim, Verdict};
 use meshproof_wire::Frame;
 
@@ -12,11 +13,15 @@ use super::call::Call;
 use super::outcome::{Compared, End, Run, Stop, Unsent, ledger};
 use super::pace::{LatenessLimit, Pace};
 use super::plan::{Item, Plan};
+use crate::exchange::ExchangeKind;
 
 /// How a recorded and an observed answer are compared.
 pub trait Compare {
     /// Where the answers to `call` part; empty where they do not. Ids are never compared.
     fn compare(&self, call: &Call, recorded: &Frame, observed: &Frame) -> Vec<Difference>;
+
+    /// Whether a difference in the answers to `call` could be judged at all.
+    fn judges(&self, call: &Call) -> bool;
 }
 
 /// What a run is judged by.
@@ -54,6 +59,8 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
     let mut lateness = Recorder::new();
     let mut differences = BTreeMap::new();
     let mut differed = 0;
+    let mut judged = 0;
+    let mut shown_only = 0;
     let mut late_sends = 0;
     // What did not come although it was recorded.
     let mut missing = Missing::default();
@@ -68,7 +75,7 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
         let recorded_in_time = recorded(plan, at).is_some_and(|recorded| !recorded.late);
         match outcome.end {
             End::TimedOut { .. } if recorded_in_time => missing.timed_out += 1,
-            End::Lost(_) if recorded_in_time => missing.lost += 1,
+            End::Lost(_) if recorded_in_time || is_oneway(plan, at) => missing.lost += 1,
             End::Unsent(Unsent::Unreachable) => missing.unreachable += 1,
             _ => {}
         }
@@ -79,7 +86,10 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
             item(plan, at),
         ) {
             let found = compare.compare(&item.call, recorded, observed);
-            differed += u64::from(found.iter().any(|difference| difference.judged));
+            let differs = found.iter().any(|difference| difference.judged);
+            differed += u64::from(differs);
+            judged += u64::from(compare.judges(&item.call));
+            shown_only += u64::from(!differs && !found.is_empty());
             if !found.is_empty() {
                 differences.insert(at, found);
             }
@@ -96,6 +106,8 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
         ledger: &ledger,
         missing,
         differed,
+        judged,
+        shown_only,
     };
     let mut claims = vec![facts.functional(), facts.account(), facts.targets()];
     if terms.pace.has_schedule() {
@@ -124,6 +136,10 @@ fn recorded(plan: &Plan, send: usize) -> Option<RecordedAnswer<'_>> {
     })
 }
 
+fn is_oneway(plan: &Plan, send: usize) -> bool {
+    item(plan, send).is_some_and(|item| item.exchange.kind == ExchangeKind::Oneway)
+}
+
 struct RecordedAnswer<'a> {
     frame: Option<&'a Frame>,
     late: bool,
@@ -147,13 +163,19 @@ struct Facts<'a> {
     terms: &'a Terms,
     ledger: &'a ReplayLedger,
     missing: Missing,
+    /// Compared answers with a difference that is judged.
     differed: u64,
+    /// Compared answers of which something is judged.
+    judged: u64,
+    /// Compared answers that differ only in what is not judged.
+    shown_only: u64,
 }
 
 impl Facts<'_> {
     fn functional(&self) -> Claim {
         let counters = &self.run.counters;
         let compared = self.ledger.compared;
+        let answers = count(compared, "answer", "answers");
         let wrong = listed(&[
             (
                 self.differed,
@@ -199,21 +221,24 @@ impl Facts<'_> {
             ),
         ]);
         let (verdict, why) = if !wrong.is_empty() {
-            (Verdict::Fail, format!("of {compared} compared: {wrong}"))
+            (Verdict::Fail, format!("{wrong}; {answers} compared"))
         } else if compared == 0 && unsure.is_empty() {
             (Verdict::Invalid, "nothing was compared".to_owned())
         } else if !unsure.is_empty() && (self.missing.unreachable == 0 || compared == 0) {
             (
                 Verdict::Invalid,
-                format!("{compared} answers compared, but {unsure}"),
+                format!("{answers} compared, but {unsure}"),
             )
         } else if !unsure.is_empty() {
-            (Verdict::Fail, format!("of {compared} compared: {unsure}"))
-        } else {
+            (Verdict::Fail, format!("{unsure}; {answers} compared"))
+        } else if self.judged == 0 {
             (
-                Verdict::Pass,
-                format!("{compared} answers compared, no difference"),
+                Verdict::Invalid,
+                format!("{answers} compared, but the noise file leaves nothing to judge"),
             )
+        } else {
+            let told = unjudged(self.shown_only, compared - self.judged);
+            (Verdict::Pass, format!("{answers} compared, {told}"))
         };
         Claim::new("functional", verdict, why)
     }
@@ -285,6 +310,22 @@ impl Facts<'_> {
             ),
         }
     }
+}
+
+/// `no difference`, or what stands behind it: answers that differ in what is not judged, and
+/// answers of which nothing is judged.
+pub(crate) fn unjudged(shown_only: u64, blind: u64) -> String {
+    let mut told = match shown_only {
+        0 => "no difference".to_owned(),
+        1 => "no difference that is judged (1 differs in what is not)".to_owned(),
+        n => format!("no difference that is judged ({n} differ in what is not)"),
+    };
+    if blind > 0 {
+        told.push_str(&format!(
+            "; of {blind} the noise file leaves nothing to judge"
+        ));
+    }
+    told
 }
 
 fn as_ms(ns: u64) -> String {
