@@ -166,8 +166,12 @@ impl<'a> Book<'a> {
                 self.counters.goaways += 1;
                 Heard::Goaway
             }
-            Kind::Request | Kind::Oneway | Kind::Unknown => {
+            Kind::Request | Kind::Oneway => {
                 self.counters.server_requests += 1;
+                Heard::Noted
+            }
+            Kind::Unknown => {
+                self.counters.unreadable_bytes += frame.bytes.len() as u64;
                 Heard::Noted
             }
         }

@@ -199,8 +199,8 @@ impl Facts<'_> {
             ),
             (
                 counters.unreadable_bytes,
-                "byte of the server is no frame",
-                "bytes of the server are no frame",
+                "byte of the server is no frame that is known",
+                "bytes of the server are no frame that is known",
             ),
         ]);
         let unsure = listed(&[

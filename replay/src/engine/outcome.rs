@@ -129,7 +129,7 @@ pub struct Counters {
     pub reopened: u64,
     /// Attempts to connect that failed.
     pub refused_connects: u64,
-    /// Bytes of the server that are no frame of a known protocol.
+    /// Bytes of the server that are no frame of a known protocol and kind.
     pub unreadable_bytes: u64,
 }
 

@@ -1,5 +1,6 @@
 //! Plans and runs against servers that misbehave on purpose.
 
+mod hostile;
 mod stubs;
 
 use std::collections::{BTreeMap, BTreeSet};
