@@ -48,6 +48,26 @@ pub struct Selection {
     pub sample: Option<Sample>,
 }
 
+impl Selection {
+    /// Whether it takes by time.
+    pub fn is_by_time(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    /// Whether it looks at calls, and not only at times.
+    pub fn is_by_call(&self) -> bool {
+        self.filter.is_some() || self.hop.is_some() || self.sample.is_some()
+    }
+
+    /// Whether a time lies within, in nanoseconds since the first packet; `start_ns` is that
+    /// packet's time.
+    pub fn is_in_time(&self, at_ns: u64, start_ns: u64) -> bool {
+        self.from
+            .is_none_or(|from| at_ns >= from.since_start(start_ns))
+            && self.to.is_none_or(|to| at_ns < to.since_start(start_ns))
+    }
+}
+
 /// A time, as `--from` and `--to` give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
@@ -371,10 +391,7 @@ impl<'a, C: Calls> Selecting<'a, C> {
     fn takes(&mut self, exchange: &Exchange) -> bool {
         let half = exchange.request.as_ref().or(exchange.response.as_ref());
         let at_ns = half.map_or(0, |half| half.mark.at_ns);
-        let since = |moment: Moment| moment.since_start(self.start_ns);
-        if self.selection.from.is_some_and(|from| at_ns < since(from))
-            || self.selection.to.is_some_and(|to| at_ns >= since(to))
-        {
+        if !self.selection.is_in_time(at_ns, self.start_ns) {
             return false;
         }
         if self.selection.sample.is_none() && self.selection.filter.is_none() {

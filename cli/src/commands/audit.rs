@@ -19,6 +19,9 @@ zone that stands in that capture, and the values that the map redacts. Searched 
 streams, retransmitted copies, packets that are no TCP, decoded fields, comments and names of the
 file; as text, UTF-16, URL-escaped, JSON-escaped, hexadecimal, decimal, packed, base64.
 
+Everything is searched: there is no --from, --to, --where, --hop or --sample, since a part that was
+not looked at proves nothing.
+
 Exit code: 0 nothing found, 1 something found, 2 wrong use or unreadable input, 3 nothing found,
 but not everything was searched: no packet, nothing to search for, a capture cut or damaged.
 

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use meshproof_replay::capture::{AtomicFile, Captures, Inputs, NamedSource, Writer};
+use meshproof_replay::capture::{AtomicFile, Captures, Writer};
 use meshproof_replay::map::Map;
 use meshproof_replay::rewrite::{self, Limits, Summary};
 
+use super::select::Select;
 use crate::exit::{self, Failure};
 
 /// Arguments of `rewrite`.
@@ -15,19 +16,18 @@ use crate::exit::{self, Failure};
 #[command(after_help = "\
 The map is YAML; docs/rewrite-map.md explains it, `meshproof schema rewrite-map` prints its schema.
 What cannot be understood is left out or becomes zeros unless the map says `keep`; it is counted.
+--from and --to take packets by their time. --where, --hop and --sample take whole connections:
+those that hold a call that they take. Packets left out are counted as not-selected.
 Search the result with `meshproof audit OUT --map MAP --original CAPTURE`.
 
 Examples:
   meshproof rewrite prod.pcap --propose -o map.yaml
   meshproof rewrite prod.pcap --map map.yaml -o offline.pcapng
+  meshproof rewrite prod.pcap --map map.yaml -o part.pcapng --where 'method == \"hello\"' --to +60s
   meshproof rewrite 'parts/*.pcap.gz' --map map.yaml -o offline.pcapng --format json | jq .rules")]
 pub(crate) struct Args {
-    /// Capture files, folders or globs; parts of one source
-    #[arg(value_name = "CAPTURE", required_unless_present = "sources")]
-    captures: Vec<String>,
-    /// A capture point with a name, repeated
-    #[arg(long = "source", value_name = "NAME=GLOB")]
-    sources: Vec<NamedSource>,
+    #[command(flatten)]
+    select: Select,
     /// What is replaced by what
     #[arg(
         long,
@@ -58,11 +58,16 @@ enum Format {
 
 /// Rewrites, or proposes a map.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
-    let inputs = Inputs {
-        captures: args.captures,
-        sources: args.sources,
-    };
-    let mut captures = Captures::open(&inputs).map_err(usage)?;
+    let selection = args.select.selection()?;
+    if args.propose && (selection.is_by_time() || selection.is_by_call()) {
+        return Err(Failure::Usage(
+            "--propose looks at everything, so that its map misses nothing: leave out --from, \
+             --to, --where, --hop and --sample"
+                .into(),
+        ));
+    }
+    // Clocks are not aligned: packets keep their time.
+    let mut captures = Captures::open(&args.select.inputs()).map_err(usage)?;
     let output = args.output.as_deref();
     if let Some(output) = output {
         refuse_input(&captures, output)?;
@@ -79,12 +84,11 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let mut file = AtomicFile::create(output).map_err(failed)?;
     let mut writer = Writer::new(&mut file).map_err(failed)?;
     let summary =
-        rewrite::rewrite(&mut captures, &map, Limits::USUAL, &mut writer).map_err(|error| {
-            match error {
+        rewrite::rewrite_selected(&mut captures, &map, &selection, Limits::USUAL, &mut writer)
+            .map_err(|error| match error {
                 rewrite::Error::Write(error) => failed(error),
                 error => Failure::Usage(error.to_string()),
-            }
-        })?;
+            })?;
     writer.finish().map_err(failed)?;
     file.commit().map_err(failed)?;
     let mut out = BufWriter::new(io::stdout().lock());

@@ -111,3 +111,66 @@ fn the_capture_itself_is_not_overwritten() {
         .code(2);
     assert_eq!(fs::read(copy).ok(), fs::read(capture()).ok());
 }
+
+/// Rewrites two captures with some flags; answers packets written, and packets not selected.
+fn taken(folder: &Path, map: &str, flags: &[&str]) -> (u64, u64) {
+    fs::write(folder.join("map.yaml"), map).expect("a map");
+    let other = capture().with_file_name("bolt_v1_basic.pcap");
+    let output = meshproof(folder)
+        .args(["rewrite", "--map", "map.yaml", "-o", "out.pcapng"])
+        .args(["--format", "json"])
+        .args(flags)
+        .arg(capture())
+        .arg(other)
+        .assert()
+        .code(0)
+        .get_output()
+        .stdout
+        .clone();
+    let summary: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+    let packets = &summary["packets"];
+    (
+        number(&packets["written"]),
+        number(&packets["dropped"]["not-selected"]),
+    )
+}
+
+#[test]
+fn a_part_is_taken_by_time_and_by_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for map in ["{}\n", "addresses: {10.15.232.248: 198.18.0.1}\n"] {
+        let (all, none) = taken(folder, map, &[]);
+        assert_eq!((all > 23, none), (true, 0));
+        let sofa = ["--where", "method == 'hello'"];
+        assert_eq!(taken(folder, map, &sofa), (23, all - 23), "{map}");
+        // What was taken holds the whole connection, other methods too.
+        let listed = meshproof(folder)
+            .args(["ls", "out.pcapng", "--format", "jsonl"])
+            .assert()
+            .code(0)
+            .get_output()
+            .stdout
+            .clone();
+        let listed = String::from_utf8(listed).expect("text");
+        assert!(listed.contains("\"method\":\"boom\""), "{listed}");
+        let (early, late) = (
+            taken(folder, map, &["--to", "+0.000001s"]),
+            taken(folder, map, &["--from", "+0.000001s"]),
+        );
+        assert_eq!(early, (1, all - 1), "{map}");
+        assert_eq!(late, (all - 1, 1), "{map}");
+        assert_eq!(
+            taken(folder, map, &["--where", "method == 'no-such'"]).0,
+            0,
+            "{map}"
+        );
+        assert_eq!(taken(folder, map, &["--sample", "100%"]).0, all, "{map}");
+    }
+    meshproof(folder)
+        .args(["rewrite", "--propose", "--to", "+1s"])
+        .arg(capture())
+        .assert()
+        .code(2);
+}

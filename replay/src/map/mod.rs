@@ -140,6 +140,16 @@ pub struct Keep {
     pub undecodable: bool,
 }
 
+impl Keep {
+    /// Everything is kept.
+    pub const ALL: Keep = Keep {
+        mac: true,
+        foreign: true,
+        non_tcp: true,
+        undecodable: true,
+    };
+}
+
 /// A network that a replay may send to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -78,9 +78,12 @@ fn unknown_key() {
         did you mean `networks`?"#]],
     );
     // Nothing carries them over, so that nobody may ask for it.
-    check("keep: [comments]\n", expect![[r#"
+    check(
+        "keep: [comments]\n",
+        expect![[r#"
         line 1: input::unknown_value: unknown value `comments`
-        expected one of `mac`, `foreign`, `non-tcp`, `undecodable`"#]]);
+        expected one of `mac`, `foreign`, `non-tcp`, `undecodable`"#]],
+    );
     check(
         "keep: [macs]\n",
         expect![[r#"

@@ -22,17 +22,25 @@ mod packet;
 mod plan;
 mod propose;
 mod pseudonym;
+mod selected;
 mod stream_plan;
 mod summary;
 mod text;
 
 use std::io::Write;
+use std::sync::Arc;
+
+use meshproof_wire::decoder::Decoded;
 
 use crate::capture::{self, Captures, Packet, Packets, Writer};
-use crate::map::Map;
-use crate::pipeline::{self, Options};
+use crate::exchange::Exchange;
+use crate::map::{Keep, Map};
+use crate::pipeline::{self, Options, Visitor};
+use crate::select::Selection;
+use crate::stream::{Direction, Flow, Mark};
 use packet::{Editor, Made};
 use plan::{Plan, Planner};
+use selected::{Finder, Selected};
 use text::{Hits, Rules};
 
 pub use propose::propose;
@@ -91,14 +99,33 @@ pub fn rewrite<W: Write>(
     limits: Limits,
     out: &mut Writer<W>,
 ) -> Result<Summary, Error> {
-    if map.hides_nothing() {
-        return copy(captures, out);
-    }
+    rewrite_selected(captures, map, &Selection::default(), limits, out)
+}
+
+/// Rewrites a part of captures: packets within the selection's times; with an expression, a hop or
+/// a sample only those of connections that hold a call that it takes. Other packets are left out
+/// and counted as `not-selected`. Rules and frames are counted over everything that was read.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_selected<W: Write>(
+    captures: &mut Captures,
+    map: &Map,
+    selection: &Selection,
+    limits: Limits,
+    out: &mut Writer<W>,
+) -> Result<Summary, Error> {
+    let takes_all = !selection.is_by_time() && !selection.is_by_call();
+    let keep = match map.hides_nothing() {
+        true if takes_all => return copy(captures, out),
+        true => Keep::ALL,
+        false => map.keep,
+    };
     let rules = Rules::new(map);
-    let (plan, hits, mut summary) = plan(captures, map, &rules, limits)?;
+    let (plan, hits, mut summary) = plan(captures, keep, selection, &rules, limits)?;
     read_besides(captures, &mut summary);
     captures.rewind()?;
-    edit(captures, map, &rules, &plan, hits, summary, out)
+    edit(captures, map, keep, &rules, &plan, hits, summary, out)
 }
 
 /// Counts what the reader told, and what it passed over: none of it is carried over.
@@ -114,15 +141,24 @@ fn read_besides(captures: &Captures, summary: &mut Summary) {
 /// How both passes follow streams; the same for both, so that they see the same connections.
 const OPTIONS: Options = Options::FRAMES;
 
+/// What the first pass found out.
+struct Planned<'a> {
+    plan: Plan,
+    selected: Selected<'a>,
+}
+
 /// The first pass.
-fn plan<P: Packets>(
+fn plan<'a, P: Packets>(
     packets: &mut P,
-    map: &Map,
+    keep: Keep,
+    selection: &'a Selection,
     rules: &Rules,
     limits: Limits,
-) -> Result<(Plan, Hits, Summary), Error> {
-    let mut planner = Planner::new(rules, map.keep, limits.plan_bytes_max);
-    let outcome = pipeline::read(packets, &OPTIONS, &mut planner)?;
+) -> Result<(Planned<'a>, Hits, Summary), Error> {
+    let planner = Planner::new(rules, keep, limits.plan_bytes_max);
+    let mut both = Both(planner, Finder::new(selection));
+    let outcome = pipeline::read(packets, &OPTIONS, &mut both)?;
+    let Both(planner, finder) = both;
     if planner.is_full() {
         let plan_bytes_max = limits.plan_bytes_max;
         return Err(Error::TooMuch { plan_bytes_max });
@@ -131,20 +167,48 @@ fn plan<P: Packets>(
     for (name, count) in &outcome.ledger.findings {
         summary.find(name, *count);
     }
-    Ok((plan, hits, summary))
+    let (selected, tally) = finder.finish();
+    summary.find("where-without-answer", tally.unanswerable);
+    Ok((Planned { plan, selected }, hits, summary))
+}
+
+/// What changes, and what is wanted.
+struct Both<'r, 's>(Planner<'r>, Finder<'s>);
+
+impl Visitor for Both<'_, '_> {
+    fn start(&mut self, start_ns: u64) {
+        self.1.start(start_ns);
+    }
+    fn opened(&mut self, flow: &Arc<Flow>) {
+        self.0.opened(flow);
+    }
+    fn bytes(&mut self, flow: &Arc<Flow>, direction: Direction, offset: u64, bytes: &[u8]) {
+        self.0.bytes(flow, direction, offset, bytes);
+    }
+    fn frame(&mut self, flow: &Arc<Flow>, direction: Direction, frame: &Decoded<Mark>) {
+        self.0.frame(flow, direction, frame);
+    }
+    fn exchange(&mut self, exchange: Exchange) {
+        self.1.exchange(exchange);
+    }
 }
 
 /// The second pass, over the same packets.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that the first pass leaves to the second"
+)]
 fn edit<P: Packets, W: Write>(
     packets: &mut P,
     map: &Map,
+    keep: Keep,
     rules: &Rules,
-    plan: &Plan,
+    planned: &Planned<'_>,
     hits: Hits,
     summary: Summary,
     out: &mut Writer<W>,
 ) -> Result<Summary, Error> {
-    let mut editor = Editor::new(rules, map.keep, plan, OPTIONS.stream, hits, summary);
+    let mut editor = Editor::new(rules, keep, planned, OPTIONS.stream, hits, summary);
     while let Some(packet) = packets.next()? {
         match editor.packet(&packet) {
             Made::Dropped => {}
@@ -193,8 +257,9 @@ pub(crate) fn rewrite_read_twice<P: Packets, W: Write>(
     out: &mut Writer<W>,
 ) -> Result<Summary, Error> {
     let rules = Rules::new(map);
-    let (plan, hits, summary) = plan(first, map, &rules, Limits::USUAL)?;
-    edit(second, map, &rules, &plan, hits, summary, out)
+    let selection = Selection::default();
+    let (plan, hits, summary) = plan(first, map.keep, &selection, &rules, Limits::USUAL)?;
+    edit(second, map, map.keep, &rules, &plan, hits, summary, out)
 }
 
 /// Uses a map on texts that hold a bit of everything.

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::Planned;
 use super::checksum::{Sum, holds, updated};
 use super::link;
 use super::plan::Plan;
+use super::selected::Selected;
 use super::stream_plan::{Rest, StreamPlan};
 use super::summary::Summary;
 use super::text::{Hits, Rules};
@@ -22,6 +24,7 @@ pub(super) struct Editor<'a> {
     rules: &'a Rules,
     keep: Keep,
     plan: &'a Plan,
+    selected: &'a Selected<'a>,
     table: Table,
     start_ns: Option<u64>,
     pub(super) hits: Hits,
@@ -43,7 +46,7 @@ impl<'a> Editor<'a> {
     pub(super) fn new(
         rules: &'a Rules,
         keep: Keep,
-        plan: &'a Plan,
+        planned: &'a Planned<'a>,
         limits: stream::Limits,
         hits: Hits,
         summary: Summary,
@@ -51,7 +54,8 @@ impl<'a> Editor<'a> {
         Editor {
             rules,
             keep,
-            plan,
+            plan: &planned.plan,
+            selected: &planned.selected,
             table: Table::new(limits),
             start_ns: None,
             hits,
@@ -63,13 +67,19 @@ impl<'a> Editor<'a> {
     pub(super) fn packet(&mut self, packet: &Packet<'_>) -> Made {
         self.summary.packets.read += 1;
         let start_ns = *self.start_ns.get_or_insert(packet.at_ns);
+        let at_ns = packet.at_ns.saturating_sub(start_ns);
+        let selected = self.selected;
         let made = match packet::parse(packet.link, packet.data, packet.orig_len) {
             Parsed::Tcp(segment) => {
-                let at_ns = packet.at_ns.saturating_sub(start_ns);
                 let tracked = self.table.track(packet.source, at_ns, &segment);
                 while tracked.is_new && self.table.take_retired().is_some() {}
-                self.tcp(packet, &segment, &tracked)
+                if selected.takes(at_ns, start_ns, Some(tracked.flow)) {
+                    self.tcp(packet, &segment, &tracked)
+                } else {
+                    self.not_selected()
+                }
             }
+            _ if !selected.takes(at_ns, start_ns, None) => self.not_selected(),
             Parsed::NonTcp { .. } => self.other(packet, "non-tcp", self.keep.non_tcp),
             Parsed::Fragment => self.other(packet, "fragment", self.keep.undecodable),
             Parsed::Malformed { .. } => self.other(packet, "malformed", self.keep.undecodable),
@@ -88,6 +98,11 @@ impl<'a> Editor<'a> {
             }
         }
         made
+    }
+
+    fn not_selected(&mut self) -> Made {
+        self.summary.drop("not-selected");
+        Made::Dropped
     }
 
     fn tcp(&mut self, packet: &Packet<'_>, segment: &Segment, tracked: &Tracked) -> Made {

@@ -39,7 +39,8 @@ pub struct Packets {
     pub rewritten: u64,
     /// Written in addition, because a segment grew past the limit of IP.
     pub added: u64,
-    /// Left out, by reason: `foreign`, `non-tcp`, `fragment`, `malformed`, `ipv6-extension`.
+    /// Left out, by reason: `foreign`, `non-tcp`, `fragment`, `malformed`, `ipv6-extension`,
+    /// `not-selected`.
     pub dropped: BTreeMap<String, u64>,
 }
 
