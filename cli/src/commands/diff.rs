@@ -21,7 +21,7 @@ const NAME_CHARS_MAX: usize = 200;
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The answers that the two runs observed are compared, decoded; the first record is held in memory.
+The answers that the two runs observed are compared, decoded. Two runs of one capture are read in step, whatever their size.
 Exchanges are joined by number where both ask for the same, else by what they ask for, in order.
 Exit code: 0 no difference, 1 a difference, 3 nothing to compare or not the same requests.
 
@@ -84,6 +84,9 @@ struct Reading {
     name: String,
     rows: Rows,
     whole: bool,
+    /// How many exchanges the manifest tells of.
+    told: Option<u64>,
+    read: u64,
     error: Option<StoreError>,
 }
 
@@ -94,6 +97,8 @@ impl Reading {
             name: folder.display().to_string(),
             rows: record.rows().map_err(stored)?,
             whole: record.manifest().is_some(),
+            told: record.manifest().map(|manifest| manifest.exchanges),
+            read: 0,
             error: None,
         })
     }
@@ -123,6 +128,15 @@ impl Reading {
                 "{name}: {unreadable} exchanges unreadable, the first in line {line}: {why}"
             ));
         }
+        if let Some(told) = self
+            .told
+            .filter(|told| notes.is_empty() && *told != self.read)
+        {
+            notes.push(format!(
+                "{name}: {} exchanges are there, and its manifest tells of {told}",
+                self.read
+            ));
+        }
         Ok(notes)
     }
 }
@@ -136,7 +150,10 @@ impl Iterator for &mut Reading {
 
     fn next(&mut self) -> Option<ExchangeRow> {
         match self.rows.next()? {
-            Ok(row) => Some(row),
+            Ok(row) => {
+                self.read += 1;
+                Some(row)
+            }
             Err(error) => {
                 self.error = Some(error);
                 None
@@ -242,6 +259,8 @@ fn json(
         "compared": diff.compared,
         "without_answer": diff.without_answer,
         "differing": diff.differing(),
+        "blind": diff.blind,
+        "left_out": diff.left_out,
         "only_first": diff.only_first,
         "only_second": diff.only_second,
         "notes": notes,

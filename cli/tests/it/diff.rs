@@ -102,13 +102,29 @@ fn two_records() {
     fs::write(&noise, "noise: [{path: headers.zone, method: buy}]\n").unwrap();
     let expect = "exchange 1  com.example.Shop:1.0.buy\n  headers.zone  (not judged)\n    \
         recorded  zone1\n    observed  zone\\u{1b}[2\n\
-        PASS records: 1 answer compared, no difference\n";
+        PASS records: 1 answer compared, no difference that is judged (1 differs in what is not)\n";
     check(
         [&one, &other],
         &["--noise", noise.to_str().unwrap()],
         0,
         expect,
     );
+
+    fs::write(&noise, "noise: [{path: '*'}]\n").unwrap();
+    let expect = "INVALID records: 1 answer compared, but the noise file leaves nothing to judge\n";
+    let blind = ["--noise", noise.to_str().unwrap()];
+    check([&one, &same], &blind, 3, expect);
+
+    // Exchanges that were taken away are missed.
+    let manifest = fs::read_to_string(same.join("manifest.json")).unwrap();
+    let more = manifest.replace("\"exchanges\": 1", "\"exchanges\": 2");
+    fs::write(same.join("manifest.json"), more).unwrap();
+    let expect = format!(
+        "note: {}: 1 exchanges are there, and its manifest tells of 2\n\
+         INVALID records: 1 answer compared, no difference, but not all of the records could be read\n",
+        same.display()
+    );
+    check([&one, &same], &[], 3, &expect);
 
     // A run that was cut off supports no pass.
     fs::remove_file(same.join("manifest.json")).unwrap();

@@ -13,7 +13,7 @@ use meshproof_wire::sofarpc::RESPONSE_CLASS;
 use meshproof_wire::{Frame, Kind};
 
 use super::answer::{Frames, response};
-use super::records::diff_records;
+use super::records::{diff_records, diff_within};
 use super::tree::DIFFERENCES_MAX;
 use super::{Answer, Noise, compare};
 use crate::capture::Captures;
@@ -753,4 +753,54 @@ fn records_are_joined_by_number_and_by_what_was_asked() {
     assert_eq!(fewer.claim().verdict, Verdict::Invalid);
     let none = diff_records(vec![], vec![], &Noise::default());
     assert_eq!(none.claim().verdict, Verdict::Invalid);
+}
+
+#[test]
+fn what_a_record_says_twice_is_not_lost() {
+    let (one, two) = (returned(order(1)), returned(order(2)));
+    let twice = vec![row(1, "a", Some(&one)), row(1, "a", Some(&two))];
+    let diff = diff_records(twice.clone(), twice.clone(), &Noise::default());
+    assert_eq!((diff.compared, diff.claim().verdict), (2, Verdict::Pass));
+    for (first, second) in [
+        (twice.clone(), twice[..1].to_vec()),
+        (twice[1..].to_vec(), twice),
+    ] {
+        let diff = diff_records(first, second, &Noise::default());
+        assert_ne!(diff.claim().verdict, Verdict::Pass, "{diff:?}");
+    }
+}
+
+#[test]
+fn noise_over_everything_is_no_pass_between_records() {
+    let rows = |amount| vec![row(1, "a", Some(&returned(order(amount))))];
+    for (noise, verdict) in [
+        ("noise: [{path: '**'}]", Verdict::Invalid),
+        ("noise: [{path: body}]", Verdict::Pass),
+    ] {
+        let noise = Noise::parse("noise.yaml", noise).unwrap();
+        let claim = diff_records(rows(1), rows(2), &noise).claim();
+        assert_eq!(claim.verdict, verdict);
+    }
+    let claim = diff_records(
+        rows(1),
+        rows(2),
+        &Noise::parse("n", "noise: [{path: body}]").unwrap(),
+    );
+    assert_eq!(
+        claim.claim().why,
+        "1 answer compared, no difference that is judged (1 differs in what is not)"
+    );
+}
+
+#[test]
+fn records_in_one_order_are_compared_in_little_memory_and_others_are_not_half_compared() {
+    let value = returned(order(1));
+    let rows: Vec<_> = (0..100).map(|n| row(n, "a", Some(&value))).collect();
+    let little = 4 << 10;
+    let within = |second| diff_within(rows.clone(), second, &Noise::default(), little);
+    let same = within(rows.clone());
+    assert_eq!((same.compared, same.claim().verdict), (100, Verdict::Pass));
+    let backwards = within(rows.iter().rev().cloned().collect());
+    assert!(backwards.left_out > 0, "{backwards:?}");
+    assert_eq!(backwards.claim().verdict, Verdict::Invalid);
 }
