@@ -79,6 +79,12 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let (Some(map), Some(output)) = (&args.map, output) else {
         return Err(Failure::Usage("--map and -o are needed".into()));
     };
+    if is_same_file(map, output) {
+        let path = output.display();
+        return Err(Failure::Usage(format!(
+            "{path} is the map: choose another name with -o"
+        )));
+    }
     let map = read_map(map)?;
     let failed = |error| Failure::Io(output.display().to_string(), error);
     let mut file = AtomicFile::create(output).map_err(failed)?;
@@ -112,11 +118,8 @@ fn usage(error: impl std::fmt::Display) -> Failure {
 
 /// The output would take the place of what it is made from.
 fn refuse_input(captures: &Captures, output: &Path) -> Result<(), Failure> {
-    let Ok(output) = fs::canonicalize(output) else {
-        return Ok(());
-    };
     for file in captures.files() {
-        if fs::canonicalize(file).is_ok_and(|file| file == output) {
+        if is_same_file(file, output) {
             let path = output.display();
             return Err(Failure::Usage(format!(
                 "{path} is one of the captures that are read: choose another name with -o"
@@ -124,6 +127,10 @@ fn refuse_input(captures: &Captures, output: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn read_map(path: &Path) -> Result<Map, Failure> {

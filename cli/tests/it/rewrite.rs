@@ -110,6 +110,13 @@ fn the_capture_itself_is_not_overwritten() {
         .assert()
         .code(2);
     assert_eq!(fs::read(copy).ok(), fs::read(capture()).ok());
+    // Nor is the map.
+    meshproof(folder.path())
+        .args(["rewrite", "c.pcap", "--map", "map.yaml", "-o", "./map.yaml"])
+        .assert()
+        .code(2);
+    let map = fs::read_to_string(folder.path().join("map.yaml"));
+    assert_eq!(map.ok().as_deref(), Some("apps: {a: b}\n"));
 }
 
 /// Rewrites two captures with some flags; answers packets written, and packets not selected.

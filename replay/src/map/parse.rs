@@ -604,11 +604,12 @@ impl<'a> Check<'a> {
                 },
             ),
             Clash::Shared(first, again) => pair(tos.get(again), tos.get(first)).map(
-                |((text, span, _), (first, first_span, _))| {
+                |((text, span, _), (other, first_span, _))| {
+                    let original = froms.get(first).map_or(other, |side| side.text.clone());
                     self.problem(
                         span,
                         "map::shared_replacement",
-                        format!("the replacement `{text}` is taken already, by `{first}`"),
+                        format!("the replacement `{text}` is taken already, for `{original}`"),
                         "choose another one, or write `many-to-one: true` when what is different \
                          may become the same (there is no inverse then)",
                     )

@@ -208,8 +208,8 @@ fn shared_replacements() {
     check(
         "zones:\n  a: z\n  b: z\n",
         expect![[r#"
-        line 3: map::shared_replacement: the replacement `z` is taken already, by `z`
-        choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
+            line 3: map::shared_replacement: the replacement `z` is taken already, for `a`
+            choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
     );
     check(
         "many-to-one: true\nzones:\n  a: z\n  b: z\n",
@@ -224,7 +224,7 @@ fn shared_replacements() {
     check(
         "networks: {10.15.0.0/16: 10.99.0.0/16}\naddresses:\n  10.15.0.1: 10.99.3.3\n",
         expect![[r#"
-            line 3: map::shared_replacement: the replacement `10.99.3.3` is taken already, by `10.99.0.0/16`
+            line 3: map::shared_replacement: the replacement `10.99.3.3` is taken already, for `10.15.0.0/16`
             choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
     );
     // The port tells them apart.
@@ -235,14 +235,14 @@ fn shared_replacements() {
     check(
         "headers:\n  k: {a: z, b: z}\n",
         expect![[r#"
-        line 2: map::shared_replacement: the replacement `z` is taken already, by `z`
-        choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
+            line 2: map::shared_replacement: the replacement `z` is taken already, for `a`
+            choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
     );
     check("headers:\n  k: {a: z}\n  l: {b: z}\n", expect!["accepted"]);
     check(
         "strings:\n- {from: a, to: z}\n- {from: b, to: z}\n",
         expect![[r#"
-            line 3: map::shared_replacement: the replacement `z` is taken already, by `z`
+            line 3: map::shared_replacement: the replacement `z` is taken already, for `a`
             choose another one, or write `many-to-one: true` when what is different may become the same (there is no inverse then)"#]],
     );
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use meshproof_wire::decoder::Decoded;
+use meshproof_wire::{Head, Protocol};
 
 use super::frame::{self, Notes};
 use super::stream_plan::StreamPlan;
@@ -175,14 +176,19 @@ impl Visitor for Planner<'_> {
             return;
         };
         plan.is_known = true;
-        let Some(changes) = changes else {
-            return;
-        };
         let stream = match direction {
             Direction::ToAcceptor => &mut plan.to_acceptor,
             Direction::ToOpener => &mut plan.to_opener,
         };
         let before = stream.cost();
+        let Some(changes) = changes else {
+            // The head of a cut frame holds codes, an id and lengths: with it what is left of the
+            // frame stays a cut frame.
+            stream.frame(decoded.offset..decoded.offset + fixed_len(&decoded.head));
+            let grown = stream.cost() - before;
+            self.cost = self.cost.saturating_add(grown);
+            return;
+        };
         stream.frame(decoded.offset..decoded.offset + decoded.head.len);
         for change in &changes.changes {
             stream.edit(
@@ -193,5 +199,18 @@ impl Visitor for Planner<'_> {
         }
         let grown = stream.cost() - before;
         self.cost = self.cost.saturating_add(grown);
+    }
+}
+
+/// Length of the fixed head of a frame (SOFABolt 1.6.11): a request's has a time-out of four bytes
+/// where an answer's has a status of two, and version 2 adds two.
+fn fixed_len(head: &Head) -> u64 {
+    let is_answer = head.status.is_some();
+    let of_v1 = if is_answer { 20 } else { 22 };
+    match head.protocol {
+        Protocol::BoltV1 => of_v1,
+        Protocol::BoltV2 => of_v1 + 2,
+        // Of others nothing is known to be harmless.
+        _ => 0,
     }
 }

@@ -48,8 +48,12 @@ pub(super) enum Rest {
 }
 
 impl StreamPlan {
-    /// Notes a whole frame; frames come in the order of the stream.
+    /// Notes a whole frame, or bytes that are kept like those of one; frames come in the order of
+    /// the stream.
     pub(super) fn frame(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
         match self.framed.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ => self.framed.push(range),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use meshproof_replay::pipeline::{Options, read};
 use meshproof_replay::stream::Direction;
 use meshproof_wire::bolt::{Version, encode_headers};
 use meshproof_wire::hessian::Document;
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 use super::build::{
     ACK, By, Conversation, FIN, PSH, Segment, checksums_hold, frame, request, write,
 };
-use super::{Raw, content, map, raw, rewritten};
+use super::{Raw, content, map, open, raw, rewritten};
 
 const CLIENT: &str = "10.15.0.1:40000";
 const SERVER: &str = "10.15.0.2:12200";
@@ -395,10 +396,21 @@ fn what_is_not_understood_is_blanked_unless_kept() {
         !stream.windows(6).any(|window| window == b"secret"),
         "it is blanked"
     );
-    assert_eq!(
-        stream[good.len() + grown + opaque.len()..],
-        vec![0; cut.len() - 9]
-    );
+    // Of the cut frame the fixed head stays, so that it stays one.
+    let rest = &stream[good.len() + grown + opaque.len()..];
+    assert_eq!(rest[..22], cut[..22]);
+    assert_eq!(rest[22..], vec![0; cut.len() - 9 - 22]);
+    let ledger = |name: &str| {
+        let mut captures = open(&folder.path().join(name));
+        read(&mut captures, &Options::FRAMES, &mut ())
+            .expect("memory")
+            .ledger
+    };
+    let (before, after) = (ledger("in.pcapng"), ledger("out.pcapng"));
+    assert_eq!(after.frames, before.frames);
+    assert_eq!(after.frames.cut, 1);
+    assert_eq!(after.bytes.incomplete, before.bytes.incomplete);
+    assert_eq!(after.bytes.skipped, 0);
     let rule = format!("{GROW}keep: [undecodable]\n");
     let packets = made(&conversation, &rule, folder.path());
     assert_eq!(
@@ -460,10 +472,12 @@ fn packets_cut_by_the_snaplen() {
         "what was captured of it stays"
     );
     assert_eq!(cut.orig_len as usize, 54 + two.len());
+    assert_eq!(payload(cut)[..22], two[..22], "the fixed head stays");
     assert!(
-        payload(cut).iter().all(|byte| *byte == 0),
-        "a cut frame is blanked"
+        payload(cut)[22..].iter().all(|byte| *byte == 0),
+        "the rest of a cut frame is blanked"
     );
+    assert_eq!(out(folder.path()).cut, 1);
     assert_eq!(ack(&packets[5]), seq(cut).wrapping_add(two.len() as u32));
 }
 
