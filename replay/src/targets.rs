@@ -18,7 +18,8 @@ use crate::map::{Target, Writes};
 /// What the guard goes by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// The map's `targets:`. The longest network that holds an address decides.
+    /// The map's `targets:`. The longest network that holds an address decides;
+    /// of several that are equal, one that denies.
     pub targets: Vec<Target>,
     /// Networks given by `--allow-target`: connecting is allowed, writing is not, and production
     /// peers stay refused.
@@ -105,7 +106,7 @@ impl Policy {
             .targets
             .iter()
             .filter(|target| target.network.contains(&address))
-            .max_by_key(|target| target.network.prefix_len());
+            .max_by_key(|target| (target.network.prefix_len(), target.writes == Writes::Deny));
         if let Some(target) = listed {
             return Ok(Admitted {
                 writes: target.writes,
@@ -260,6 +261,8 @@ mod tests {
                 target("10.7.0.0/16", Writes::Allow),
                 target("127.0.0.9/32", Writes::Deny),
                 target("192.168.5.5/32", Writes::Allow),
+                target("10.9.0.0/16", Writes::Deny),
+                target("10.9.0.0/16", Writes::Allow),
             ],
             allowed: vec!["172.16.0.0/12".parse().unwrap()],
             methods: MethodRules {
@@ -324,6 +327,8 @@ mod tests {
         ] {
             check("10.1.1.1", Some(method), Err(Refusal::Write));
             check("10.7.1.1", Some(method), Ok(()));
+            // Listed twice: the one that denies decides.
+            check("10.9.1.1", Some(method), Err(Refusal::Write));
             check("172.16.0.2", Some(method), Err(Refusal::Write));
         }
         for method in ["queryUser", "placeInQueue", "get"] {

@@ -588,6 +588,9 @@ impl Gather {
             );
             self.of_record
                 .push(Claim::new("record", Verdict::Invalid, why));
+        } else if let Some(why) = self.contradiction(manifest) {
+            self.of_record
+                .push(Claim::new("record", Verdict::Invalid, why));
         }
         let replay = manifest.replay.iter().flat_map(ReplayLedger::check);
         let capture = manifest
@@ -599,6 +602,35 @@ impl Gather {
             self.of_record
                 .push(Claim::new("ledger", Verdict::Fail, why));
         }
+    }
+}
+
+impl Gather {
+    /// Where the exchanges, all of them there, say something else than the manifest.
+    fn contradiction(&self, manifest: &Manifest) -> Option<String> {
+        let claimed = |claim: &Claim| claim.name == "functional" && claim.verdict == Verdict::Pass;
+        if manifest.claims.iter().any(claimed) {
+            let missing = self.missing_timed_out + self.missing_lost;
+            if self.differing + missing > 0 {
+                return Some(format!(
+                    "the manifest claims a PASS, and of the exchanges {} and {} no answer",
+                    text::count(self.differing, "differs", "differ"),
+                    text::count(missing, "got", "got"),
+                ));
+            }
+        }
+        let told = manifest.replay.as_ref()?;
+        let sums = [
+            ("sent", told.sent, self.ledger.sent),
+            ("answered", told.answered, self.ledger.answered),
+            ("compared", told.compared, self.ledger.compared),
+        ];
+        let (name, told, found) = sums.into_iter().find(|(_, told, found)| told != found)?;
+        Some(format!(
+            "the manifest counts {} exchanges as {name}, exchanges.jsonl.zst holds {}",
+            text::thousands(told),
+            text::thousands(found),
+        ))
     }
 }
 

@@ -243,6 +243,33 @@ fn evidence_that_is_missing_makes_no_pass() {
     assert_eq!(view(folder.path()).verdict, Verdict::Invalid);
 }
 
+/// What was edited by hand, or mixed from two runs, is no pass either.
+#[test]
+fn a_manifest_that_its_exchanges_contradict_is_no_pass() {
+    for (made, from, to) in [
+        (
+            samples::FAIL,
+            "\"verdict\": \"FAIL\"",
+            "\"verdict\": \"PASS\"",
+        ),
+        (samples::PASS, "\"compared\": ", "\"compared\": 1"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        samples::write(folder.path(), &made);
+        let manifest = folder.path().join("manifest.json");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        assert!(text.contains(from), "{text:.2000}");
+        std::fs::write(&manifest, text.replace(from, to)).unwrap();
+        let claims = view(folder.path()).claims;
+        let of_record = claims.iter().find(|claim| claim.name == "record");
+        assert_eq!(
+            of_record.map(|it| it.verdict),
+            Some(Verdict::Invalid),
+            "{claims:?}"
+        );
+    }
+}
+
 /// Without its manifest the account is made from the rows, and comes out the same.
 #[test]
 fn the_rows_alone_give_the_same_account() {

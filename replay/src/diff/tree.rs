@@ -106,6 +106,9 @@ pub(super) fn compare(recorded: &Document, observed: &Document, collector: &mut 
     walk.run();
 }
 
+/// A key of a map: how it reads, and its fingerprint, where it has one.
+type Key = (String, Option<u64>);
+
 /// A place in both trees: its path and what stands there.
 type Place = (String, Option<NodeId>, Option<NodeId>);
 
@@ -382,7 +385,7 @@ impl<'a> Walk<'a, '_, '_> {
     fn maps(&mut self, path: &str, ours: &[NodeId], theirs: &[NodeId]) {
         let keyed = |document: &'a Document, entries: &[NodeId]| {
             let mut budget = Budget::new();
-            let mut keyed: BTreeMap<(String, Option<u64>), Vec<(NodeId, NodeId)>> = BTreeMap::new();
+            let mut keyed: BTreeMap<Key, Vec<(NodeId, NodeId)>> = BTreeMap::new();
             for entry in entries.chunks_exact(2) {
                 if let [key, value] = entry {
                     // A key of another sort is another key, though it reads the same.
