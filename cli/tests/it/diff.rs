@@ -102,7 +102,7 @@ fn two_records() {
     fs::write(&noise, "noise: [{path: headers.zone, method: buy}]\n").unwrap();
     let expect = "exchange 1  com.example.Shop:1.0.buy\n  headers.zone  (not judged)\n    \
         recorded  zone1\n    observed  zone\\u{1b}[2\n\
-        PASS records: 1 answer compared, no difference that is judged (1 differs in what is not)\n";
+        PASS records: 1 answer compared, no judged difference (1 differs in noise or stack frames only)\n";
     check(
         [&one, &other],
         &["--noise", noise.to_str().unwrap()],

@@ -48,6 +48,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// Where the folder should be made, something else is.
+    #[error("{} is no folder: name another with --record", .path.display())]
+    NoFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// Not a folder that a run left.
     #[error(
         "{}: no record here, neither {MANIFEST} nor {EVENTS}; expected a folder that a run wrote, such as {RUNS}/<id>",

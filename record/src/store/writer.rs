@@ -61,6 +61,11 @@ impl Writer {
     ///
     /// A folder that is there must be empty: records are never mixed.
     pub fn create(folder: &Path, start: Start) -> Result<Writer, StoreError> {
+        if fs::metadata(folder).is_ok_and(|it| !it.is_dir()) {
+            return Err(StoreError::NoFolder {
+                path: folder.to_owned(),
+            });
+        }
         fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         let mut entries = fs::read_dir(folder).map_err(StoreError::io(folder))?;
         if entries.next().is_some() {

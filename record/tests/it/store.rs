@@ -94,6 +94,9 @@ fn records_are_never_mixed() {
     assert!(error.to_string().contains("is not empty: name another"));
     let entries = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(entries, 1, "nothing was written");
+    let file = folder.path().join("notes.txt");
+    let error = Writer::create(&file, samples::start(&[])).err().unwrap();
+    assert!(matches!(error, StoreError::NoFolder { .. }));
 }
 
 #[test]

@@ -788,7 +788,7 @@ fn noise_over_everything_is_no_pass_between_records() {
     );
     assert_eq!(
         claim.claim().why,
-        "1 answer compared, no difference that is judged (1 differs in what is not)"
+        "1 answer compared, no judged difference (1 differs in noise or stack frames only)"
     );
 }
 

@@ -317,8 +317,8 @@ impl Facts<'_> {
 pub(crate) fn unjudged(shown_only: u64, blind: u64) -> String {
     let mut told = match shown_only {
         0 => "no difference".to_owned(),
-        1 => "no difference that is judged (1 differs in what is not)".to_owned(),
-        n => format!("no difference that is judged ({n} differ in what is not)"),
+        1 => "no judged difference (1 differs in noise or stack frames only)".to_owned(),
+        n => format!("no judged difference ({n} differ in noise or stack frames only)"),
     };
     if blind > 0 {
         told.push_str(&format!(

@@ -241,7 +241,7 @@ pub fn findings(run: &Run) -> Vec<(String, String)> {
             c.unreadable_bytes,
             "unreadable-bytes",
             format!(
-                "{} bytes of the server are no frame of a known protocol",
+                "{} bytes of the server are no frame of a known protocol and kind",
                 c.unreadable_bytes
             ),
         ),
