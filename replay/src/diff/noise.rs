@@ -1,5 +1,7 @@
 //! What is shown and not judged.
 
+use std::collections::BTreeSet;
+
 use meshproof_input::{Problem, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -121,6 +123,13 @@ impl Applied<'_> {
         self.0.iter().any(|pattern| within(pattern, &path))
     }
 
+    /// How far into each pattern a place is: two places of the same progress have the same covered
+    /// and not covered places below them.
+    pub(super) fn progress(&self, path: &str) -> Vec<BTreeSet<usize>> {
+        let path = steps(path).unwrap_or_default();
+        self.0.iter().map(|it| progress(it, &path)).collect()
+    }
+
     /// Whether nothing that an answer says is left to judge: neither its status nor what it
     /// returns or throws.
     pub fn covers_all(&self) -> bool {
@@ -184,6 +193,33 @@ fn within(pattern: &[Step], path: &[Step]) -> bool {
             },
         }
     }
+}
+
+/// The positions in `pattern` that `path` can have led to.
+fn progress(pattern: &[Step], path: &[Step]) -> BTreeSet<usize> {
+    let mut at = BTreeSet::new();
+    let reach = |mut position: usize, at: &mut BTreeSet<usize>| {
+        at.insert(position);
+        while pattern.get(position) == Some(&Step::AnyDepth) {
+            position += 1;
+            at.insert(position);
+        }
+    };
+    reach(0, &mut at);
+    for there in path {
+        let mut next = BTreeSet::new();
+        for position in at {
+            match pattern.get(position) {
+                // All that lies below is covered as well.
+                None => reach(position, &mut next),
+                Some(Step::AnyDepth) => reach(position, &mut next),
+                Some(wanted) if fits(wanted, there) => reach(position + 1, &mut next),
+                Some(_) => {}
+            }
+        }
+        at = next;
+    }
+    at
 }
 
 fn fits(wanted: &Step, there: &Step) -> bool {

@@ -1,6 +1,6 @@
 //! Two bodies, compared as trees.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use meshproof_record::difference::Difference;
 use meshproof_wire::hessian::{Document, NodeId, Value};
@@ -120,8 +120,8 @@ struct Walk<'a, 'c, 'n> {
     /// The next place last.
     todo: Vec<Place>,
     /// Containers that were compared with each other: shared ones need it once, and circles end.
-    /// One that noise covers may still have to be judged elsewhere.
-    seen: HashSet<(NodeId, NodeId, bool)>,
+    /// What noise covers at or below one place may still have to be judged elsewhere.
+    seen: HashSet<(NodeId, NodeId, Vec<BTreeSet<usize>>)>,
 }
 
 impl<'a> Walk<'a, '_, '_> {
@@ -446,8 +446,12 @@ impl<'a> Walk<'a, '_, '_> {
     }
 
     fn is_new(&mut self, path: &str, ours: NodeId, theirs: NodeId) -> bool {
-        let covered = !self.collector.noise.is_empty() && self.collector.noise.covers(path);
-        self.seen.insert((ours, theirs, covered))
+        let noise = self.collector.noise;
+        let progress = match noise.is_empty() {
+            true => Vec::new(),
+            false => noise.progress(path),
+        };
+        self.seen.insert((ours, theirs, progress))
     }
 
     fn differ(&mut self, path: String, ours: String, theirs: String) {
