@@ -351,6 +351,7 @@ impl Pass {
                 ledger.bytes.skipped += account.skipped;
                 ledger.bytes.incomplete += account.incomplete;
                 ledger.bytes.foreign += account.foreign;
+                ledger.find("frame-too-long", decoder.too_long());
                 verdict = clearer(verdict, decoder.verdict());
             }
         }
@@ -479,6 +480,14 @@ impl<V: Visitor> Sinks for Streams<'_, V> {
             ledger.bytes.dropped += bytes.len() as u64;
             return;
         };
+        // A gap in front of a stream's first byte comes before its decoder.
+        if decoder.at() < offset {
+            decoder.gap(offset - decoder.at(), &mut |frame| {
+                take_frame(
+                    frame, flow, direction, *now_ns, pairing, limits, ledger, *visitor,
+                );
+            });
+        }
         decoder.feed(mark, bytes, &mut |frame| {
             take_frame(
                 frame, flow, direction, *now_ns, pairing, limits, ledger, *visitor,

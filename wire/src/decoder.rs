@@ -123,6 +123,8 @@ pub struct Decoder<M> {
     verdict: Verdict,
     /// Bytes passed over while nobody knows yet whether the stream is foreign.
     unsettled: u64,
+    /// Heads that claim more than a frame may have.
+    too_long: u64,
     /// The first bytes of the stream, to name it by should it be foreign.
     front: Partial,
 }
@@ -201,6 +203,7 @@ impl<M: Copy> Decoder<M> {
             account: Account::default(),
             verdict: Verdict::Undecided,
             unsettled: 0,
+            too_long: 0,
             front: Partial::default(),
         }
     }
@@ -316,6 +319,17 @@ impl<M: Copy> Decoder<M> {
     /// not ended and bytes held back are in no bucket yet.
     pub fn account(&self) -> Account {
         self.account
+    }
+
+    /// Stream offset of the next byte to be fed.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Heads, where a frame had to begin, that claim more than [`Limits::frame_bytes_max`]. What
+    /// follows them was looked through for the next frame.
+    pub fn too_long(&self) -> u64 {
+        self.too_long
     }
 
     /// What the stream was found to be.
@@ -461,7 +475,9 @@ impl<M: Copy> Decoder<M> {
             }
             self.verdict = Verdict::Known(head.version.protocol());
         }
-        head.frame_len() <= self.limits.frame_bytes_max
+        let fits = head.frame_len() <= self.limits.frame_bytes_max;
+        self.too_long += u64::from(!fits);
+        fits
     }
 
     /// Hands out the frame whose last byte was seen or lost.

@@ -73,6 +73,13 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let needles = Needles::new(&map, original.as_ref());
     let mut captures = Captures::open(&Inputs::of(&args.captures)).map_err(usage)?;
     let mut audit = Audit::new(&needles).map_err(Failure::Usage)?;
+    if map.redact.is_some() && args.original.is_empty() {
+        audit.unsearched(
+            "personal values: the map says where they stand, only the original capture what they \
+             are; give it with --original"
+                .into(),
+        );
+    }
     if shows_nothing {
         audit.unsearched("the original capture holds no packet to tell what to search for".into());
     }

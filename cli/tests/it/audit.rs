@@ -46,18 +46,15 @@ fn what_is_found_is_shown_with_its_place() {
         &[CAPTURE, "--map", "map.yaml"],
         1,
         expect![[r#"
-            FAIL  2 found, of 2 originals of the map and 0 more of the original capture
+            FAIL  3 found, of 3 originals of the map and 0 more of the original capture
             searched 10 packets (1743 bytes), 1067 stream bytes, 2 frames with 35 fields, 0 bytes of other blocks
 
-             needle         kind  from        as    times  where
-             target-app     app   map line 1  text  2      packet 4 headers.sofa_head_target_app: target-app
-                                                           packet 4 targetAppName: target-app
-             sample-client  app   map line 1  text  2      packet 4 headers.app: sample-client
-                                                           packet 4 requestProps.app: sample-client
-
-            exempt:
-             needle     kind     why                              seen
-             127.0.0.1  address  belongs to no host of a network  0
+             needle         kind     from        as      times  where
+             127.0.0.1      address  map line 2  packed  1      packet 6 header: .....i...y....B........;..k{-..
+             target-app     app      map line 1  text    2      packet 4 headers.sofa_head_target_app: target-app
+                                                                packet 4 targetAppName: target-app
+             sample-client  app      map line 1  text    2      packet 4 headers.app: sample-client
+                                                                packet 4 requestProps.app: sample-client
         "#]],
     );
 }
@@ -179,6 +176,8 @@ fn where_not_everything_was_searched_nothing_passes() {
     not_everything_searched("{}\n", &whole, &[], "there was nothing to search for");
     let cut = whole.get(..whole.len() - 7).expect("most of it");
     not_everything_searched(map, cut, &[], "the file ends after");
+    let redact = format!("{map}redact: {{key: a long secret, fields: [mobile]}}\n");
+    not_everything_searched(&redact, &whole, &[], "give it with --original");
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().join("empty.pcap");
     std::fs::write(&empty, NO_PACKET).expect("a file");

@@ -286,7 +286,7 @@ impl Needles {
     }
 
     fn add(&mut self, what: What, kind: Kind, origin: Origin) {
-        if let Some(why) = self.exemption(&what) {
+        if let Some(why) = self.exemption(&what, &origin) {
             self.exempt.push(Exempt {
                 needle: what.to_string(),
                 kind,
@@ -300,7 +300,9 @@ impl Needles {
     }
 
     /// Why a needle is not searched for, if it is not.
-    fn exemption(&self, what: &What) -> Option<&'static str> {
+    fn exemption(&self, what: &What, origin: &Origin) -> Option<&'static str> {
+        // Whoever writes a rule for such an address wants it gone.
+        let is_nobodys = |address| !matches!(origin, Origin::Map { .. }) && is_nobodys(address);
         let is_replacement = |name: &str| {
             let name = name.to_lowercase();
             self.replacement_names.binary_search(&name).is_ok()

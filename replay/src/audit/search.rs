@@ -13,7 +13,7 @@ use super::needle::{Needles, What};
 use super::odds::Odds;
 use super::report::{self, Place, Tallies};
 use super::scan::{self, Encoding, Hit, Scanner, Scratch};
-use super::walk::{At, Payload, Visit};
+use super::walk::{self, At, Payload, Visit};
 use crate::capture::Packet;
 use crate::map::PathPattern;
 use crate::packet::{Parsed, Segment};
@@ -34,6 +34,7 @@ pub(super) struct Search<'n> {
     /// Needles that are looked for in decoded fields only.
     rules: Vec<FieldRule<'n>>,
     gathered: usize,
+    too_long: u64,
     blank: Vec<u8>,
 }
 
@@ -106,11 +107,19 @@ impl<'n> Search<'n> {
             scratch: Scratch::default(),
             rules,
             gathered: 0,
+            too_long: 0,
             blank: Vec::new(),
         })
     }
 
-    pub(super) fn report(self, needles: &Needles, unsearched: Vec<String>) -> report::Report {
+    pub(super) fn report(self, needles: &Needles, mut unsearched: Vec<String>) -> report::Report {
+        if self.too_long > 0 {
+            unsearched.push(format!(
+                "{} frames are longer than {} bytes: searched as bytes, not field by field",
+                self.too_long,
+                walk::FRAME_BYTES_MAX,
+            ));
+        }
         self.tallies.report(needles, &self.odds, unsearched)
     }
 
@@ -422,6 +431,10 @@ impl Looks<'_> {
 
 impl Visit for Search<'_> {
     type Stream = Stream;
+
+    fn too_long(&mut self, frames: u64) {
+        self.too_long += frames;
+    }
 
     fn packet(&mut self, packet: &Packet<'_>, parsed: &Parsed, payload: Payload) {
         self.tallies.scanned.packets += 1;

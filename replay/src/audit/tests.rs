@@ -514,21 +514,15 @@ fn what_equals_a_replacement_is_exempt() {
         .push(rule(host("offline"), host("offline.net"), 22));
     let needles = Needles::new(&map, None);
     let report = audit(&needles, &stream(b" tradecore offline.net 127.0.0.1", &[9]));
-    assert!(report.is_clean(), "{:#?}", report.findings);
+    // What a rule of the map names is searched for, be it loopback.
+    let found: Vec<&str> = report.findings.iter().map(|f| f.needle.as_str()).collect();
+    assert_eq!(found, ["127.0.0.1"]);
     let exempt: Vec<(&str, u64)> = report
         .exempt
         .iter()
         .map(|exempted| (exempted.exempt.needle.as_str(), exempted.count))
         .collect();
-    assert_eq!(
-        exempt,
-        [
-            ("127.0.0.1", 0),
-            ("tradecore", 0),
-            ("app-one", 0),
-            ("offline", 1)
-        ]
-    );
+    assert_eq!(exempt, [("tradecore", 0), ("app-one", 0), ("offline", 1)]);
 }
 
 #[test]

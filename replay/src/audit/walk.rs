@@ -15,7 +15,7 @@ use crate::stream::{
 /// the same, but a needle that lies across that cut would be missed.
 const FLOWS_MAX: usize = 1 << 15;
 /// Longest frame that is taken apart into fields; longer ones are searched as bytes only.
-const FRAME_BYTES_MAX: u64 = 16 << 20;
+pub(super) const FRAME_BYTES_MAX: u64 = 16 << 20;
 
 /// Whether the payload of a packet was passed on in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(super) trait Visit {
     );
     /// A frame whose last byte was passed on.
     fn frame(&mut self, at: At<'_>, stream: &mut Self::Stream, frame: &Decoded<Mark>);
+    /// This many frames of a stream were too long to be taken apart.
+    fn too_long(&mut self, _frames: u64) {}
     /// The stream ends here, or goes on behind a gap.
     fn cut(&mut self, at: At<'_>, stream: &mut Self::Stream);
 }
@@ -274,6 +276,7 @@ impl<V: Visit> Walk<'_, V> {
                 decoder, stream, ..
             } = side;
             decoder.finish(&mut |frame| self.visit.frame(at, stream, &frame));
+            self.visit.too_long(decoder.too_long());
             self.visit.cut(at, stream);
         }
     }

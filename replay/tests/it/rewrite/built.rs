@@ -447,6 +447,36 @@ fn other_packets_are_left_out_unless_kept() {
     assert_eq!(kept[2].data[26..34], [10, 99, 0, 1, 10, 99, 0, 2]);
 }
 
+/// The first segment is not in the capture, and the acknowledgement says so before another comes.
+#[test]
+fn a_stream_that_begins_with_a_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = request(Version::V1, 1, &[("app", "small")], &[]);
+    let two = request(Version::V1, 2, &[("app", "small")], &[("app", "small")]);
+    let mut conversation = Conversation::new(CLIENT, SERVER);
+    conversation.open();
+    conversation.send(By::Server, 0, b"", one.len() as u32);
+    // A millisecond each, until nobody expects the segment to come late any more.
+    for _ in 0..200 {
+        conversation.send(By::Server, 0, b"", one.len() as u32);
+    }
+    conversation.send(By::Client, one.len() as u32, &two, 0);
+    let packets = made(&conversation, GROW, folder.path());
+    let last = packets.last().expect("packets");
+    assert!(payload(last).len() > two.len());
+    let content = out(folder.path());
+    let frames = &content.frames[&(40000, Direction::ToAcceptor)];
+    assert_eq!(frames.len(), 1);
+    assert_eq!(
+        frames[0].headers().get("app"),
+        Some("a-name-that-is-much-longer-than-before")
+    );
+    assert_eq!(
+        text(&frames[0], "[0].app"),
+        "a-name-that-is-much-longer-than-before"
+    );
+}
+
 #[test]
 fn packets_cut_by_the_snaplen() {
     let folder = tempfile::tempdir().expect("a folder");
