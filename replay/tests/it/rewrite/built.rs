@@ -605,3 +605,18 @@ proptest! {
         }
     }
 }
+
+/// A head that claims more than a frame may have is told, and what follows is blanked.
+#[test]
+fn a_frame_that_claims_two_gibibytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = request(Version::V1, 1, &[("app", "small")], &[]);
+    let mut huge = request(Version::V1, 2, &[], &[("k", "a secret of the small")]);
+    huge[18..22].copy_from_slice(&0x7fff_ffffu32.to_be_bytes());
+    let conversation = sent(&[&good[..], &huge].concat(), &[good.len()]);
+    let input = conversation.write(folder.path());
+    let (path, summary) = rewritten(&input, &map(GROW), folder.path(), "out.pcapng");
+    assert_eq!(summary.findings.get("frame-too-long"), Some(&1));
+    let left = std::fs::read(path).expect("a file");
+    assert!(!left.windows(6).any(|window| window == b"secret"));
+}
