@@ -8,6 +8,9 @@
 //! - [`bolt`]: BOLT v1 and v2 of SOFABolt.
 //! - [`hessian`]: Hessian in the dialect of SOFA, as a tree with byte ranges.
 //! - [`sofarpc`]: what SOFARPC puts on top: service, method, apps, trace id, baggage.
+//! - [`tr`]: TR, the older protocol.
+//! - [`http`], [`mesh_api`]: HTTP/1.1 messages, and the sidecar's application API on top of them.
+//! - [`registry`]: what is said to the reference config center.
 //! - [`address`]: addresses and VIP names, parsed in one place for everybody.
 //! - [`check`]: properties that hold for any bytes, for tests and fuzz targets.
 //!
@@ -19,7 +22,11 @@ pub mod check;
 pub mod decoder;
 pub mod detect;
 pub mod hessian;
+pub mod http;
+pub mod mesh_api;
 pub mod protocol;
+pub mod registry;
 pub mod sofarpc;
+pub mod tr;
 
 pub use protocol::{Crc, Frame, Head, Kind, Protocol, RequestId};

@@ -12,6 +12,11 @@ pub enum Protocol {
     BoltV1,
     /// SOFABolt, protocol code 2: a version byte, a switch byte and, when both say so, a CRC.
     BoltV2,
+    /// TR, protocol code 13.
+    Tr,
+    /// The application API of a sidecar: HTTP/1.1 with JSON, see [`crate::mesh_api`]. Its frames
+    /// are whole messages, paired by order; their ids count from 1 in each direction.
+    MeshApi,
 }
 
 impl Protocol {
@@ -20,6 +25,8 @@ impl Protocol {
         match self {
             Protocol::BoltV1 => "bolt-v1",
             Protocol::BoltV2 => "bolt-v2",
+            Protocol::Tr => "tr",
+            Protocol::MeshApi => "mesh-api",
         }
     }
 }

@@ -8,16 +8,20 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 900;
 
 /// Who may use whom: the arrows of ARCHITECTURE.md. What is tested may use more.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("wire", &[]),
     ("sys", &[]),
     ("input", &[]),
     ("record", &["input"]),
     ("replay", &["wire", "record", "input", "sys"]),
+    ("proxy", &["wire", "input", "sys"]),
+    ("harness", &["replay", "wire", "record", "input", "sys"]),
     ("fixtures", &["wire"]),
     (
         "cli",
-        &["fixtures", "input", "record", "replay", "sys", "wire"],
+        &[
+            "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
+        ],
     ),
 ];
 

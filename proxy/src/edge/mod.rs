@@ -1,0 +1,4 @@
+//! Where the sidecar touches the world: sockets, clocks, files, threads.
+//!
+//! One thread drives [`crate::core::Core`] with epoll; one runs everything else on tokio: the
+//! application API, the admin interface, the config center, VIP names, heartbeats to the app.

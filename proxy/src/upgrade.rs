@@ -1,0 +1,1 @@
+//! Who listens and who serves while one process takes over from another.
