@@ -2,3 +2,8 @@
 //!
 //! One thread drives [`crate::core::Core`] with epoll; one runs everything else on tokio: the
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
+//! [`run::Proxy`] puts them together.
+
+pub mod run;
+
+pub use run::{Addresses, Options, Proxy, Running, StartError};
