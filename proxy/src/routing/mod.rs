@@ -2,11 +2,19 @@
 //!
 //! [`Table`] is made by the control side and never changes; a push makes a new one. [`Router`]
 //! lives on the data thread, keeps the cache and the counters of the balancer, and chooses.
+//!
+//! A call of a protocol goes only to providers that speak it. An app that was told BOLT before a
+//! TR-only provider came goes on calling in BOLT (the application API cannot tell it anything
+//! afterwards): its calls reach those that speak BOLT, never the one that does not.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use meshproof_wire::Protocol;
+
+mod balance;
+mod router;
+
+pub use router::Router;
 
 /// What the control side knows, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +53,7 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// A static rule.
+/// A static rule. What it does not name it does not ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// The service asked for.
@@ -83,6 +91,11 @@ pub enum NoRoute {
     /// The app calls what it never subscribed to.
     #[error("service `{0}` was never subscribed to, and no route names it")]
     Unknown(String),
+    /// A plain BOLT call that no rule is for.
+    #[error(
+        "the call names no service, and no route is for class `{0}`: add one under `outbound.routes`"
+    )]
+    Unnamed(String),
     /// The list is empty.
     #[error("service `{0}` has no provider")]
     Empty(String),
@@ -107,38 +120,22 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// Chooses; lives on the data thread.
-#[derive(Debug)]
-pub struct Router {
-    table: Arc<Table>,
-}
-
-impl Router {
-    /// Knows nothing yet.
-    pub fn new(settings: Settings, bugs: crate::Bugs) -> Router {
-        let _ = (settings, bugs);
-        Router {
-            table: Arc::default(),
+impl Endpoint {
+    /// Whether it understands frames of this protocol.
+    pub fn speaks(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::BoltV1 | Protocol::BoltV2 => self.bolt,
+            Protocol::Tr => self.tr,
+            _ => false,
         }
     }
+}
 
-    /// Takes a new table; the cache forgets at once.
-    pub fn publish(&mut self, table: Arc<Table>) {
-        self.table = table;
-    }
-
-    /// Takes new settings.
-    pub fn configure(&mut self, settings: Settings) {
-        let _ = settings;
-    }
-
-    /// Chooses a provider for one call.
-    pub fn select(&mut self, query: &Query<'_>) -> Result<Choice, NoRoute> {
-        Err(NoRoute::Unknown(query.service.to_owned()))
-    }
-
-    /// Tells of the outcome: a provider that could not be reached is passed over for a while.
-    pub fn unreachable(&mut self, address: SocketAddr, now: meshproof_sys::clock::Nanos) {
-        let _ = (address, now);
+impl Rule {
+    fn is_for(&self, query: &Query<'_>) -> bool {
+        let holds = |asked: &Option<String>, given: &str| {
+            asked.as_deref().is_none_or(|asked| asked == given)
+        };
+        holds(&self.service, query.service) && holds(&self.class, query.class)
     }
 }
