@@ -5,6 +5,7 @@
 //! - [`config`]: the YAML file and what of it can change while the sidecar runs.
 //! - [`core`]: the data path. Bytes of connections go in, bytes and actions come out.
 //! - [`routing`]: providers, zones, weights, the routing cache, the downgrade to TR.
+//! - [`discovery`]: what the app publishes and subscribes to, what the config center and VIP names say.
 //! - [`health`]: heartbeats to the app, and what follows when they are not answered.
 //! - [`upgrade`]: who listens and who serves while one process takes over from another.
 //! - [`metrics`]: counters that every part writes and the admin interface reads.
@@ -16,6 +17,7 @@
 pub mod bugs;
 pub mod config;
 pub mod core;
+pub mod discovery;
 pub mod edge;
 pub mod health;
 pub mod metrics;

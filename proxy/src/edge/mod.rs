@@ -4,6 +4,7 @@
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
 //! [`run::Proxy`] puts them together.
 
+pub mod directory;
 pub mod run;
 
 pub use run::{Addresses, Options, Proxy, Running, StartError};
