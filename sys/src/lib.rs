@@ -1,15 +1,22 @@
-//! The edge to the kernel: monotonic time, absolute timers, readiness, sockets that do not block.
+//! The edge to the kernel: monotonic time, absolute timers, readiness, sockets that do not block,
+//! namespaces with their mounts and links, descriptors that are passed on.
 //!
 //! - [`clock`]: now, as nanoseconds of `CLOCK_MONOTONIC`.
 //! - [`timer`]: a timerfd that fires at an absolute time, and the thread's timer slack.
 //! - [`poll`]: epoll, level-triggered.
 //! - [`wake`]: an eventfd by which another thread interrupts a wait.
 //! - [`socket`]: a TCP connect that does not block.
+//! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
+//! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
-//! **Invariant:** each of these is one descriptor that dies with its owner; nothing here keeps
-//! state of its own, and nothing here needs `unsafe`.
+//! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
+//! here keeps state of its own, and nothing here needs `unsafe`.
 
 pub mod clock;
+pub mod descriptors;
+pub mod links;
+pub mod mounts;
+pub mod namespaces;
 pub mod poll;
 pub mod socket;
 pub mod timer;
