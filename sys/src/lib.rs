@@ -5,7 +5,7 @@
 //! - [`timer`]: a timerfd that fires at an absolute time, and the thread's timer slack.
 //! - [`poll`]: epoll, level-triggered.
 //! - [`wake`]: an eventfd by which another thread interrupts a wait.
-//! - [`socket`]: a TCP connect that does not block.
+//! - [`socket`]: TCP listeners and connections that do not block.
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!

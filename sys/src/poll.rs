@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::time::Timespec;
+
+use crate::clock::Nanos;
 
 /// Which descriptor an event is about; chosen by whoever adds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +23,8 @@ pub enum Interest {
     Write,
     /// Both.
     ReadWrite,
+    /// Errors and hang-ups only.
+    Nothing,
 }
 
 impl Interest {
@@ -28,6 +33,7 @@ impl Interest {
             Interest::Read => EventFlags::IN,
             Interest::Write => EventFlags::OUT,
             Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
+            Interest::Nothing => EventFlags::empty(),
         }
     }
 }
@@ -41,6 +47,8 @@ pub struct Ready {
     pub readable: bool,
     /// It can be written, or has failed.
     pub writable: bool,
+    /// It has failed, or both directions have ended.
+    pub failed: bool,
 }
 
 /// An epoll instance, level-triggered.
@@ -91,12 +99,39 @@ impl Poll {
         Ok(())
     }
 
+    /// Watches it no longer. Needed before a descriptor is given to another process: the watch is
+    /// the open file's, and would outlive our descriptor.
+    pub fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        epoll::delete(&self.fd, source)?;
+        Ok(())
+    }
+
     /// Waits, without a limit, until something is ready, and puts it into `ready`. A signal ends
     /// the wait with nothing ready.
     pub fn wait(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.wait_for(ready, None)
+    }
+
+    /// The same, no longer than from `now` until `deadline`, rounded up to milliseconds; then
+    /// nothing is ready.
+    pub fn wait_until(
+        &mut self,
+        ready: &mut Vec<Ready>,
+        deadline: Option<Nanos>,
+        now: Nanos,
+    ) -> io::Result<()> {
+        // An hour is as good as no limit, and whoever waits comes back anyway.
+        let timeout = deadline.map(|at| {
+            let ms = at.since(now).div_ceil(1_000_000).min(3_600_000);
+            Nanos(ms * 1_000_000).timespec()
+        });
+        self.wait_for(ready, timeout.as_ref())
+    }
+
+    fn wait_for(&mut self, ready: &mut Vec<Ready>, timeout: Option<&Timespec>) -> io::Result<()> {
         ready.clear();
         self.events.clear();
-        match epoll::wait(&self.fd, spare_capacity(&mut self.events), None) {
+        match epoll::wait(&self.fd, spare_capacity(&mut self.events), timeout) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -108,6 +143,7 @@ impl Poll {
                 token: Token(data.u64()),
                 readable: failed || flags.contains(EventFlags::IN),
                 writable: failed || flags.contains(EventFlags::OUT),
+                failed,
             });
         }
         Ok(())
@@ -153,7 +189,8 @@ mod tests {
             [Ready {
                 token: Token(8),
                 readable: true,
-                writable: false
+                writable: false,
+                failed: false
             }]
         );
         assert!(wake.clear());
@@ -162,6 +199,43 @@ mod tests {
         timer.arm(Nanos(0)).unwrap();
         assert_eq!(next(&mut poll)[0].token, Token(7));
         timer.disarm().unwrap();
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let mut poll = Poll::new().unwrap();
+        let mut ready = Vec::new();
+        let now = Nanos::now();
+        let deadline = now.plus_ns(1_500_000);
+        poll.wait_until(&mut ready, Some(deadline), now).unwrap();
+        assert!(ready.is_empty());
+        assert!(Nanos::now() >= deadline);
+        // One that has passed does not wait; what is ready is told all the same.
+        let wake = Wake::new().unwrap();
+        poll.add(&wake, Token(1), Interest::Read).unwrap();
+        wake.raise();
+        poll.wait_until(&mut ready, Some(deadline), Nanos::now())
+            .unwrap();
+        assert_eq!(ready.len(), 1);
+        poll.modify(&wake, Token(1), Interest::Nothing).unwrap();
+        poll.wait_until(&mut ready, Some(deadline), Nanos::now())
+            .unwrap();
+        assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn what_was_removed_is_silent_while_another_holds_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let kept = listener.try_clone().unwrap();
+        let mut poll = Poll::new().unwrap();
+        poll.add(&listener, Token(1), Interest::Read).unwrap();
+        poll.remove(&listener).unwrap();
+        drop(listener);
+        let _peer = std::net::TcpStream::connect(kept.local_addr().unwrap()).unwrap();
+        let mut ready = Vec::new();
+        poll.wait_until(&mut ready, Some(Nanos(0)), Nanos::now())
+            .unwrap();
+        assert!(ready.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
 //! [`run::Proxy`] puts them together.
 
+pub mod data;
 pub mod directory;
 pub mod run;
 

@@ -1,0 +1,164 @@
+//! The data thread: epoll around [`crate::core::Core`].
+//!
+//! One round: everything that is ready is read and handed to the core, orders of the control side
+//! are taken, what the core wants done is done, and then every connection that has got something
+//! to write is written once. Writing once per connection and round is what makes pipelined
+//! traffic cheap: 64 answers leave in one segment train, not in 64.
+//!
+//! Orders come by a channel and an eventfd, what happened is told by a tokio channel, so that the
+//! two threads share nothing but counters.
+
+mod sockets;
+mod thread;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use meshproof_sys::wake::Wake;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use crate::core::{Command, Core, Side};
+
+/// What the control side orders.
+#[derive(Debug)]
+pub enum Order {
+    /// For the core. [`Command::HandOver`] belongs into [`Order::HandOver`].
+    Core(Command),
+    /// Accept here, in place of the listener that this side had. [`Told::Listening`] follows.
+    Listen(Side, TcpListener),
+    /// Close this side's listener, so that the kernel refuses new connections; answered when that
+    /// is so. Connections that stand are the core's business.
+    CloseListener(Side, oneshot::Sender<()>),
+    /// A copy of this side's listener, for a successor; `None` where the side does not listen.
+    ShareListener(Side, oneshot::Sender<Option<TcpListener>>),
+    /// Serve a connection that came from elsewhere.
+    Adopt(Handed),
+    /// Give every client connection away, each as soon as nothing of it is in flight.
+    HandOver(UnboundedSender<Handed>),
+    /// Close everything and end.
+    Stop,
+}
+
+/// A client connection that passes from one process to the next.
+#[derive(Debug)]
+pub struct Handed {
+    /// Where it was accepted.
+    pub side: Side,
+    /// Its socket.
+    pub stream: TcpStream,
+    /// Read from it and not used: the front of a frame.
+    pub unread: Vec<u8>,
+}
+
+/// What the data thread tells.
+#[derive(Debug)]
+pub enum Told {
+    /// A listener accepts.
+    Listening(Side, SocketAddr),
+    /// A listener is closed.
+    ListenerClosed(Side),
+    /// After [`Command::Drain`] or [`Order::HandOver`]: nothing is in flight, no client is left.
+    Drained,
+    /// The thread has ended: by [`Order::Stop`], or because epoll itself failed.
+    Ended(io::Result<()>),
+}
+
+/// The data thread has ended, so that nobody takes orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the data thread has ended")]
+pub struct Ended;
+
+/// Gives orders; as many copies as wanted.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    wake: Arc<Wake>,
+}
+
+impl Handle {
+    /// Gives an order; they are carried out in the order in which they are given.
+    pub fn order(&self, order: Order) -> Result<(), Ended> {
+        self.orders.send(order).map_err(|_| Ended)?;
+        self.wake.raise();
+        Ok(())
+    }
+
+    /// Gives the core a command.
+    pub fn core(&self, command: Command) -> Result<(), Ended> {
+        self.order(Order::Core(command))
+    }
+
+    /// Closes a side's listener and waits until the kernel refuses new connections there.
+    pub async fn close_listener(&self, side: Side) -> Result<(), Ended> {
+        let (done, closed) = oneshot::channel();
+        self.order(Order::CloseListener(side, done))?;
+        closed.await.map_err(|_| Ended)
+    }
+
+    /// A copy of a side's listener; `None` where the side does not listen.
+    pub async fn share_listener(&self, side: Side) -> Result<Option<TcpListener>, Ended> {
+        let (answer, shared) = oneshot::channel();
+        self.order(Order::ShareListener(side, answer))?;
+        shared.await.map_err(|_| Ended)
+    }
+}
+
+/// The data thread. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Data {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Data {
+    /// Starts the thread; it listens nowhere yet. Fails when the process has no descriptor or
+    /// thread left.
+    pub fn start(core: Core, told: UnboundedSender<Told>) -> io::Result<Data> {
+        let (orders, taken) = mpsc::channel();
+        let wake = Arc::new(Wake::new()?);
+        let handle = Handle {
+            orders,
+            wake: Arc::clone(&wake),
+        };
+        // What epoll fills in stays on its thread, so that it is made there.
+        let (ready, begun) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("data".to_owned())
+            .spawn(
+                move || match thread::Thread::new(core, taken, wake, told.clone()) {
+                    Err(error) => drop(ready.send(Err(error))),
+                    Ok(mut thread) => {
+                        let _ = ready.send(Ok(()));
+                        let result = thread.run();
+                        // Every socket is closed before anybody hears of the end.
+                        drop(thread);
+                        let _ = told.send(Told::Ended(result));
+                    }
+                },
+            )?;
+        begun
+            .recv()
+            .map_err(|_| io::Error::other("the data thread ended before it began"))??;
+        Ok(Data {
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// Gives orders.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        let _ = self.handle.order(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told of by its hook; there is nothing left to do about it.
+            let _ = thread.join();
+        }
+    }
+}
