@@ -21,6 +21,7 @@ pub mod bolt;
 pub mod check;
 pub mod decoder;
 pub mod detect;
+mod frame;
 pub mod hessian;
 pub mod http;
 pub mod mesh_api;
@@ -29,4 +30,4 @@ pub mod registry;
 pub mod sofarpc;
 pub mod tr;
 
-pub use protocol::{Crc, Frame, Head, Kind, Protocol, RequestId};
+pub use protocol::{Crc, Frame, Head, Kind, NotAFrame, Protocol, RequestId};

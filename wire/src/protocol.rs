@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::{bolt, tr};
+
 /// A protocol that this crate can decode, with its version on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -79,13 +81,25 @@ pub struct Head {
     pub id: RequestId,
     /// Length of the whole frame in bytes, trailer included.
     pub len: u64,
-    /// The serializer's code (BOLT: 1 is Hessian).
+    /// The serializer's code: see [`Head::is_hessian`].
     pub codec: u8,
     /// The time-out that a request carries, in milliseconds; `None` in answers and where the
-    /// field is negative (one-ways and heartbeats of SOFABolt carry -1).
+    /// field is negative (one-ways and heartbeats of SOFABolt carry -1). TR has none in its head:
+    /// see [`crate::tr::call`].
     pub timeout_ms: Option<u32>,
-    /// The status that an answer carries.
+    /// The status that an answer carries; of TR its result code, which is 0 for success as well.
     pub status: Option<u16>,
+}
+
+impl Head {
+    /// Whether the content is Hessian in the dialect of SOFA: BOLT's code 1, TR's code 4.
+    pub fn is_hessian(&self) -> bool {
+        match self.protocol {
+            Protocol::BoltV1 | Protocol::BoltV2 => self.codec == 1,
+            Protocol::Tr => self.codec == tr::serializer::HESSIAN2,
+            Protocol::MeshApi => false,
+        }
+    }
 }
 
 /// Whether a frame carries a checksum, and whether it holds.
@@ -101,11 +115,31 @@ pub enum Crc {
 
 /// A whole frame: its bytes as they came, and what its head says.
 ///
-/// Fields are read from the bytes on demand; see [`crate::bolt::Parts`] for the ranges.
+/// Fields are read from the bytes on demand; see [`bolt::Parts`] and [`tr::Parts`] for the ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What the first bytes say.
     pub head: Head,
     /// The frame, from its first byte to its last; `bytes.len() == head.len`.
     pub bytes: Bytes,
+}
+
+/// Why bytes are not one whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAFrame {
+    /// It is no BOLT (nor anything else that is known).
+    #[error(transparent)]
+    Malformed(#[from] bolt::Malformed),
+    /// It begins as TR does, and is none.
+    #[error(transparent)]
+    Tr(#[from] tr::Malformed),
+    /// There are fewer or more bytes than the head says.
+    #[error("{have} bytes where the head says {say}")]
+    Length {
+        /// How many there are.
+        have: usize,
+        /// How many the head needs or announces.
+        say: u64,
+    },
 }

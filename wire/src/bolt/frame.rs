@@ -1,12 +1,11 @@
-//! The fields of a whole frame, read from its bytes on demand.
+//! The parts of a whole frame, and the frame under another id.
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::head::{Head, Malformed, Step};
-use super::headers::HeaderMap;
-use crate::protocol::{self, Crc, Frame, RequestId};
+use super::head::{Head, Step};
+use crate::protocol::{self, Crc, Frame, NotAFrame, RequestId};
 
 /// Where the parts of a frame lie; ranges count from its first byte and lie within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,23 +20,6 @@ pub struct Parts {
     pub content: Range<usize>,
     /// The CRC-32, where the frame carries one.
     pub crc: Option<Range<usize>>,
-}
-
-/// Why bytes are not one whole frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotAFrame {
-    /// The head is wrong.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// There are fewer or more bytes than the head says.
-    #[error("{have} bytes where the head says {say}")]
-    Length {
-        /// How many there are.
-        have: usize,
-        /// How many the head needs or announces.
-        say: u64,
-    },
 }
 
 impl Parts {
@@ -73,101 +55,38 @@ impl Parts {
     }
 }
 
-/// Fields of the frame, from its bytes. Bytes that are not the frame that `head` describes read as
-/// empty.
-impl Frame {
-    /// Takes bytes that are exactly one frame.
-    pub fn parse(bytes: Bytes) -> Result<Frame, NotAFrame> {
-        let parts = Parts::of(&bytes)?;
-        Ok(Frame {
-            head: protocol::Head::from(&parts.head),
-            bytes,
-        })
+/// The same frame under another id. A CRC that was right is made right again; one that was
+/// wrong stays wrong. BOLT ids have 32 bits: what does not fit is cut off.
+pub(crate) fn with_id(frame: &Frame, parts: &Parts, id: RequestId) -> Frame {
+    let id = id.0 as u32;
+    let crc_was = frame.crc();
+    let mut bytes = BytesMut::from(&frame.bytes[..]);
+    // v1 has the id behind protocol, type, command and ver2; v2 has `ver1` as well.
+    let at = match parts.head.version {
+        super::Version::V1 => 5,
+        super::Version::V2 { .. } => 6,
+    };
+    if let Some(field) = bytes.get_mut(at..at + 4) {
+        field.copy_from_slice(&id.to_be_bytes());
     }
-
-    /// Where the parts lie.
-    pub fn parts(&self) -> Option<Parts> {
-        Parts::of(&self.bytes).ok()
+    if let (Crc::Ok, Some(range)) = (crc_was, parts.crc.clone()) {
+        let sum = crc32fast::hash(&bytes[..range.start]);
+        bytes[range].copy_from_slice(&sum.to_be_bytes());
     }
-
-    /// The class name of the object in the content, where it is UTF-8. Empty for heartbeats.
-    pub fn class(&self) -> Option<&str> {
-        std::str::from_utf8(self.class_bytes()).ok()
-    }
-
-    /// The class name as it stands.
-    pub fn class_bytes(&self) -> &[u8] {
-        self.part(|parts| parts.class.clone())
-    }
-
-    /// The header section, pair by pair.
-    pub fn headers(&self) -> HeaderMap {
-        match self.parts() {
-            Some(parts) => HeaderMap::parse(&self.bytes, parts.headers),
-            None => HeaderMap::default(),
-        }
-    }
-
-    /// The serialized object.
-    pub fn content(&self) -> &[u8] {
-        self.part(|parts| parts.content.clone())
-    }
-
-    /// Whether the frame carries a CRC, and whether it holds. Reads every byte.
-    pub fn crc(&self) -> Crc {
-        let Some(range) = self.parts().and_then(|parts| parts.crc) else {
-            return Crc::Absent;
-        };
-        let covered = self.bytes.get(..range.start).unwrap_or(&[]);
-        let stored = self.bytes.get(range).unwrap_or(&[]);
-        if crc32fast::hash(covered).to_be_bytes() == stored {
-            Crc::Ok
-        } else {
-            Crc::Bad
-        }
-    }
-
-    /// The same frame under another id. A CRC that was right is made right again; one that was
-    /// wrong stays wrong. The upper half of `id` must be zero: BOLT ids have 32 bits, and what
-    /// does not fit is cut off.
-    pub fn with_id(&self, id: RequestId) -> Frame {
-        let Some(parts) = self.parts() else {
-            return self.clone();
-        };
-        let id = id.0 as u32;
-        let crc_was = self.crc();
-        let mut bytes = BytesMut::from(&self.bytes[..]);
-        // v1 has the id behind protocol, type, command and ver2; v2 has `ver1` as well.
-        let at = match parts.head.version {
-            super::Version::V1 => 5,
-            super::Version::V2 { .. } => 6,
-        };
-        if let Some(field) = bytes.get_mut(at..at + 4) {
-            field.copy_from_slice(&id.to_be_bytes());
-        }
-        if let (Crc::Ok, Some(range)) = (crc_was, parts.crc) {
-            let sum = crc32fast::hash(&bytes[..range.start]);
-            bytes[range].copy_from_slice(&sum.to_be_bytes());
-        }
-        Frame {
-            head: protocol::Head {
-                id: RequestId(u64::from(id)),
-                ..self.head
-            },
-            bytes: bytes.freeze(),
-        }
-    }
-
-    fn part(&self, range: impl Fn(&Parts) -> Range<usize>) -> &[u8] {
-        self.parts()
-            .and_then(|parts| self.bytes.get(range(&parts)))
-            .unwrap_or(&[])
+    Frame {
+        head: protocol::Head {
+            id: RequestId(u64::from(id)),
+            ..frame.head
+        },
+        bytes: bytes.freeze(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Build, Command, Version, cmdcode, encode_headers};
+    use bytes::Bytes;
+
+    use super::super::{Build, Command, Malformed, Version, cmdcode, encode_headers};
     use super::*;
 
     fn sample(version: Version) -> Frame {

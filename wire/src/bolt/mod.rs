@@ -13,6 +13,9 @@ mod head;
 mod headers;
 
 pub use encode::{Build, TooLong, encode_headers, heartbeat, heartbeat_ack};
-pub use frame::{NotAFrame, Parts};
+pub use frame::Parts;
+pub(crate) use frame::with_id;
+
+pub use crate::protocol::NotAFrame;
 pub use head::{Command, Head, Malformed, Step, Version, cmdcode, status};
 pub use headers::{Damage, Entry, HeaderMap};

@@ -28,11 +28,13 @@ mod edit;
 mod finding;
 mod parse;
 mod path;
+mod scan;
 mod text;
 mod writer;
 
 pub use document::{Class, ClassId, Document, Limits, NodeId, Role, StringAt, TypeId, Value};
 pub use edit::{Edit, EditError, apply, edit};
 pub use finding::{Finding, Problem};
+pub(crate) use scan::Scan;
 pub use text::utf16_len;
 pub use writer::{Copier, ListEnd, Writer};

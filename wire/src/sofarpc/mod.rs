@@ -52,5 +52,5 @@ pub mod header {
 /// The body of a frame, parsed, where it is Hessian.
 fn body(frame: &Frame) -> Option<Document> {
     let content = frame.content();
-    (frame.head.codec == CODEC_HESSIAN && !content.is_empty()).then(|| Document::parse(content).0)
+    (frame.head.is_hessian() && !content.is_empty()).then(|| Document::parse(content).0)
 }
