@@ -1,6 +1,8 @@
 //! `meshproof fixture`: what the project is tried on.
 
 mod app;
+mod registry;
+mod serving;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -23,6 +25,8 @@ pub(crate) struct Args {
 enum Fixture {
     /// Serve com.alipay.demo.SampleService over BOLT v1 and v2
     App(app::Args),
+    /// Run the config center: register, deregister, leases, subscriptions with push
+    Registry(registry::Args),
     /// Generate a capture of SOFARPC traffic, and beside it what must be found in it
     Capture(CaptureArgs),
 }
@@ -86,6 +90,7 @@ fn frame_bytes(text: &str) -> Result<(u32, u32), String> {
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     match args.fixture {
         Fixture::App(args) => app::run(args),
+        Fixture::Registry(args) => registry::run(args),
         Fixture::Capture(args) => capture(args),
     }
 }
