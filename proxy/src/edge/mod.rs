@@ -4,8 +4,11 @@
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
 //! [`run::Proxy`] puts them together.
 
+mod app;
+mod control;
 pub mod data;
 pub mod directory;
 pub mod run;
+mod shared;
 
-pub use run::{Addresses, Options, Proxy, Running, StartError};
+pub use run::{Addresses, Ending, Options, Proxy, Running, StartError};

@@ -9,10 +9,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use meshproof_sys::clock::Nanos;
 use tokio::sync::mpsc;
 
+use super::app::AppLink;
+use super::control::{self, Control, Inputs, Order};
+use super::data::{self, Data};
+use super::directory::{self, Directory};
+use super::shared::Shared;
+use crate::core::{Command, Core, Settings, Side};
+use crate::health::{Lifecycle, Monitor};
 use crate::metrics::Metrics;
-use crate::{Bugs, Config};
+use crate::{Bugs, Config, routing};
 
 /// What is not in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +59,30 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The run directory.
+    #[error("cannot make the run directory {}: {error}", path.display())]
+    Run {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// A thread, a runtime, a descriptor.
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
+}
+
+/// How a sidecar ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Gracefully.
+    Drained,
+    /// A successor took over.
+    HandedOver,
+    /// At once, by [`Running::stop`].
+    Stopped,
+    /// It could not go on.
+    Failed(String),
 }
 
 /// Starts sidecars.
@@ -74,42 +103,112 @@ impl Proxy {
             api: api.local_addr()?,
             admin: admin.local_addr()?,
         };
+        std::fs::create_dir_all(&config.run).map_err(|error| StartError::Run {
+            path: config.run.clone(),
+            error,
+        })?;
         let metrics = Arc::new(Metrics::default());
+        let config = Arc::new(config);
+        let shared = Arc::new(Shared::new(
+            addresses,
+            Arc::clone(&config),
+            bugs,
+            Arc::clone(&metrics),
+        ));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (orders, mut received) = mpsc::unbounded_channel();
-        let control = std::thread::Builder::new()
+        let (orders, taken) = mpsc::unbounded_channel();
+        let (told, hears) = mpsc::unbounded_channel();
+        let core = Core::new(settings(&config), Arc::clone(&metrics), bugs);
+        let data = Data::start(core, told)?;
+        let handle = data.handle().clone();
+        let listen = |side, listener: TcpListener| {
+            handle
+                .order(data::Order::Listen(side, listener))
+                .map_err(io::Error::other)
+        };
+        listen(Side::Inbound, inbound)?;
+        listen(Side::Outbound, outbound)?;
+        let (happened, events) = mpsc::unbounded_channel();
+        let directory = {
+            let _guard = runtime.enter();
+            let shared = Arc::clone(&shared);
+            let others_call = SocketAddr::new(config.address, addresses.inbound.port());
+            Directory::start(directory::Setup {
+                config: Arc::clone(&config),
+                bugs,
+                metrics: Arc::clone(&metrics),
+                api,
+                inbound: others_call,
+                snapshot: Some(config.run.join("directory.json")),
+                restored: None,
+                tables: Box::new(move |table| {
+                    shared.set_table(Arc::clone(&table));
+                    let _ = handle.core(Command::Routes(table));
+                }),
+                events: Box::new(move |event| {
+                    let _ = happened.send(event);
+                }),
+            })?
+        };
+        let (report, done) = mpsc::unbounded_channel();
+        let control = Control {
+            data,
+            directory: Arc::new(directory),
+            monitor: Monitor::new(config.heartbeat, bugs),
+            lifecycle: Lifecycle::new(control::waits(&config.timeouts), bugs),
+            link: AppLink::new(config.inbound.app),
+            inputs: Inputs {
+                orders: taken,
+                told: hears,
+                events,
+                done,
+                report,
+            },
+            draining: None,
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                let _ = (inbound, outbound, api, admin, bugs);
-                runtime.block_on(async move {
-                    let Some(Order::Drain | Order::Stop) = received.recv().await else {
-                        return;
-                    };
-                });
+                let _ = admin;
+                runtime.block_on(control.run())
             })?;
         Ok(Running {
             addresses,
             metrics,
             orders,
-            control: Some(control),
+            control: Some(thread),
         })
     }
 }
 
 fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|error| StartError::Listen {
+    meshproof_sys::socket::listen(address).map_err(|error| StartError::Listen {
         what,
         address,
         error,
     })
 }
 
-#[derive(Debug)]
-enum Order {
-    Drain,
-    Stop,
+/// What of a configuration the data path runs by.
+pub(super) fn settings(config: &Config) -> Settings {
+    let outbound = &config.outbound;
+    let zone_first = outbound.zone_first && !config.zone.is_empty();
+    Settings {
+        app: config.inbound.app,
+        inbound: config.inbound.protocols.clone(),
+        outbound: outbound.protocols.clone(),
+        timeouts: config.timeouts,
+        limits: config.limits,
+        upstream: config.upstream,
+        routing: routing::Settings {
+            balance: outbound.balance,
+            zone_first: zone_first.then(|| config.zone.clone()),
+            seed: Nanos::now().0,
+        },
+    }
 }
 
 /// A sidecar that runs. Dropping it stops it.
@@ -118,7 +217,7 @@ pub struct Running {
     addresses: Addresses,
     metrics: Arc<Metrics>,
     orders: mpsc::UnboundedSender<Order>,
-    control: Option<JoinHandle<()>>,
+    control: Option<JoinHandle<Ending>>,
 }
 
 impl Running {
@@ -140,8 +239,8 @@ impl Running {
 
     /// Waits until it has ended, by [`Running::drain`] or by orders of the admin interface or of
     /// a successor.
-    pub fn wait(mut self) {
-        self.join();
+    pub fn wait(mut self) -> Ending {
+        self.join()
     }
 
     /// Ends it at once: every socket is closed, nothing is waited for.
@@ -150,9 +249,12 @@ impl Running {
         self.join();
     }
 
-    fn join(&mut self) {
-        if let Some(control) = self.control.take() {
-            let _ = control.join();
+    fn join(&mut self) -> Ending {
+        match self.control.take().map(JoinHandle::join) {
+            Some(Ok(ending)) => ending,
+            // What a panic had to say was said by its hook.
+            Some(Err(_)) => Ending::Failed("the control thread has panicked".into()),
+            None => Ending::Stopped,
         }
     }
 }

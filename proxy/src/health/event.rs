@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use meshproof_sys::clock::Nanos;
+use serde::Serialize;
 
 /// One transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub struct Event {
 macro_rules! happenings {
     ($($(#[$doc:meta])* $name:ident $({ $($field:ident : $type:ty = $field_doc:literal),* })? = $text:literal,)*) => {
         /// What can happen.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(tag = "event", rename_all = "kebab-case")]
         #[non_exhaustive]
         pub enum What {
             $($(#[$doc])* $name $({ $(#[doc = $field_doc] $field: $type),* })?,)*
@@ -40,10 +42,6 @@ macro_rules! happenings {
 happenings! {
     /// The sidecar serves.
     Started = "started",
-    /// The app named a service that it provides.
-    Published { service: String = "Its key." } = "published",
-    /// The app took a service back.
-    Unpublished { service: String = "Its key." } = "unpublished",
     /// Heartbeats to the app begin.
     HeartbeatsStarted { to: SocketAddr = "Where the app serves." } = "heartbeats-started",
     /// Heartbeats to the app end: nothing is published any more.
@@ -103,9 +101,6 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            What::Published { service } | What::Unpublished { service } => {
-                write!(f, " service={service}")
-            }
             What::HeartbeatsStarted { to } => write!(f, " to={to}"),
             What::HeartbeatMissed { in_a_row } => write!(f, " in_a_row={in_a_row}"),
             What::AppLost { misses } => write!(f, " misses={misses}"),
@@ -118,6 +113,25 @@ impl fmt::Display for What {
             What::Reloaded { changed } => write!(f, " changed={changed:?}"),
             What::LogLevel { target, level } => write!(f, " target={target} level={level}"),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_in_logs_and_in_json() {
+        for what in [
+            What::AppBack,
+            What::HeartbeatMissed { in_a_row: 1 },
+            What::ListenerFailed { error: "x".into() },
+        ] {
+            let json = serde_json::to_value(&what).unwrap();
+            assert_eq!(json["event"], what.name());
+            assert!(What::NAMES.contains(&what.name()));
+            assert!(what.to_string().starts_with(what.name()));
         }
     }
 }

@@ -201,31 +201,21 @@ impl Lifecycle {
         }
     }
 
+    /// Takes new waits, from the next step on.
+    pub fn configure(&mut self, waits: Waits) {
+        self.waits = waits;
+    }
+
     /// The app published; `true` where it was the first service, so that heartbeats begin.
-    pub fn published(&mut self, service: &str, now: Nanos) -> bool {
+    pub fn published(&mut self, service: &str) -> bool {
         let first = self.services.is_empty();
         self.services.insert(service.to_owned());
-        self.tell(
-            now,
-            What::Published {
-                service: service.to_owned(),
-            },
-        );
         first
     }
 
     /// The app took a service back; `true` where it was the last one, so that heartbeats end.
-    pub fn unpublished(&mut self, service: &str, now: Nanos) -> bool {
-        if !self.services.remove(service) {
-            return false;
-        }
-        self.tell(
-            now,
-            What::Unpublished {
-                service: service.to_owned(),
-            },
-        );
-        self.services.is_empty()
+    pub fn unpublished(&mut self, service: &str) -> bool {
+        self.services.remove(service) && self.services.is_empty()
     }
 
     /// What the app publishes.

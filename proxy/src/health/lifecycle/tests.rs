@@ -40,8 +40,8 @@ fn check(bugs: &[Bug], script: &str, expected: Expect) {
                 lifecycle.tick(now);
             }
             word => match word.split_at(1) {
-                ("+", service) => drop(lifecycle.published(service, now)),
-                ("-", service) => drop(lifecycle.unpublished(service, now)),
+                ("+", service) => drop(lifecycle.published(service)),
+                ("-", service) => drop(lifecycle.unpublished(service)),
                 _ => panic!("{word}"),
             },
         }
@@ -79,14 +79,14 @@ fn off_the_config_center_first_then_closed_and_back_the_other_way() {
         &[],
         "+A lost ok ok back ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        ok: registered services=1, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            ok: registered services=1, serving [serving]
+        "#]],
     );
 }
 
@@ -96,27 +96,27 @@ fn a_step_waits_for_the_one_before_it_for_so_long() {
         &[],
         "+A lost wait wait back wait wait",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        wait: CLOSELISTENER, deregister-unanswered, listener-closing [isolating]
-        wait: GOAWAY, listener-unanswered, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        wait: REGISTER, listener-unanswered, registering services=1 [recovering]
-        wait: register-unanswered, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            wait: CLOSELISTENER, deregister-unanswered, listener-closing [isolating]
+            wait: GOAWAY, listener-unanswered, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            wait: REGISTER, listener-unanswered, registering services=1 [recovering]
+            wait: register-unanswered, serving [serving]
+        "#]],
     );
     check(
         &[],
         "+A lost err ok back ok err",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        err: CLOSELISTENER, deregister-unanswered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        err: register-unanswered, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            err: CLOSELISTENER, deregister-unanswered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            err: register-unanswered, serving [serving]
+        "#]],
     );
 }
 
@@ -127,58 +127,58 @@ fn the_app_comes_and_goes_in_the_middle_of_a_step() {
         &[],
         "+A lost back ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        back: app-back [recovering]
-        ok: REGISTER, deregistered, registering services=1 [recovering]
-        ok: registered services=1, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            back: app-back [recovering]
+            ok: REGISTER, deregistered, registering services=1 [recovering]
+            ok: registered services=1, serving [serving]
+        "#]],
     );
     // Back while the listener closes.
     check(
         &[],
         "+A lost ok back ok ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        back: app-back [recovering]
-        ok: GOAWAY, OPENLISTENER, listener-closed, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        ok: registered services=1, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            back: app-back [recovering]
+            ok: GOAWAY, OPENLISTENER, listener-closed, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            ok: registered services=1, serving [serving]
+        "#]],
     );
     // Lost again while the listener opens: it was never registered, so that it just closes.
     check(
         &[],
         "+A lost ok ok back lost ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        lost: app-lost misses=3 [isolating]
-        ok: CLOSELISTENER, listener-opened, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            lost: app-lost misses=3 [isolating]
+            ok: CLOSELISTENER, listener-opened, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+        "#]],
     );
     // Lost again while the config center is being told.
     check(
         &[],
         "+A lost ok ok back ok lost ok ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        lost: app-lost misses=3 [isolating]
-        ok: DEREGISTER, registered services=1, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            lost: app-lost misses=3 [isolating]
+            ok: DEREGISTER, registered services=1, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+        "#]],
     );
 }
 
@@ -188,32 +188,32 @@ fn a_listener_that_cannot_be_opened_is_tried_again() {
         &[],
         "+A lost ok ok back err wait err wait ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        err: listener-failed error="no" [recovering]
-        wait: OPENLISTENER, listener-opening [recovering]
-        err: listener-failed error="no" [recovering]
-        wait: OPENLISTENER, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        ok: registered services=1, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            err: listener-failed error="no" [recovering]
+            wait: OPENLISTENER, listener-opening [recovering]
+            err: listener-failed error="no" [recovering]
+            wait: OPENLISTENER, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            ok: registered services=1, serving [serving]
+        "#]],
     );
     check(
         &[],
         "+A lost ok ok back err lost wait",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        err: listener-failed error="no" [recovering]
-        lost: app-lost misses=3 [isolating]
-        wait: isolated [isolated]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            err: listener-failed error="no" [recovering]
+            lost: app-lost misses=3 [isolating]
+            wait: isolated [isolated]
+        "#]],
     );
 }
 
@@ -223,16 +223,16 @@ fn services_that_come_and_go_while_isolated_are_remembered() {
         &[],
         "+A lost ok ok +B -A back ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        +B: published service=B [isolated]
-        -A: unpublished service=A [isolated]
-        back: OPENLISTENER, app-back, listener-opening [recovering]
-        ok: REGISTER, listener-opened, registering services=1 [recovering]
-        ok: registered services=1, serving [serving]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            +B:  [isolated]
+            -A:  [isolated]
+            back: OPENLISTENER, app-back, listener-opening [recovering]
+            ok: REGISTER, listener-opened, registering services=1 [recovering]
+            ok: registered services=1, serving [serving]
+        "#]],
     );
 }
 
@@ -242,57 +242,57 @@ fn the_graceful_end_goes_off_the_config_center_first() {
         &[],
         "+A drain ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        drain: DEREGISTER, draining, deregistering [draining]
-        ok: DRAIN, deregistered [draining]
-        ok: FINISH, drained [ended]
-    "#]],
+            +A:  [serving]
+            drain: DEREGISTER, draining, deregistering [draining]
+            ok: DRAIN, deregistered [draining]
+            ok: FINISH, drained [ended]
+        "#]],
     );
     check(
         &[],
         "+A drain drain wait wait",
         expect![[r#"
-        +A: published service=A [serving]
-        drain: DEREGISTER, draining, deregistering [draining]
-        drain:  [draining]
-        wait: DRAIN, deregister-unanswered [draining]
-        wait: FINISH, drain-unfinished [ended]
-    "#]],
+            +A:  [serving]
+            drain: DEREGISTER, draining, deregistering [draining]
+            drain:  [draining]
+            wait: DRAIN, deregister-unanswered [draining]
+            wait: FINISH, drain-unfinished [ended]
+        "#]],
     );
     check(
         &[],
         "+A lost ok ok drain ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        ok: CLOSELISTENER, deregistered, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-        drain: DRAIN, draining [draining]
-        ok: FINISH, drained [ended]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            ok: CLOSELISTENER, deregistered, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+            drain: DRAIN, draining [draining]
+            ok: FINISH, drained [ended]
+        "#]],
     );
     check(
         &[],
         "+A drain lost ok back ok",
         expect![[r#"
-        +A: published service=A [serving]
-        drain: DEREGISTER, draining, deregistering [draining]
-        lost: app-lost misses=3 [draining]
-        ok: DRAIN, deregistered [draining]
-        back: app-back [draining]
-        ok: FINISH, drained [ended]
-    "#]],
+            +A:  [serving]
+            drain: DEREGISTER, draining, deregistering [draining]
+            lost: app-lost misses=3 [draining]
+            ok: DRAIN, deregistered [draining]
+            back: app-back [draining]
+            ok: FINISH, drained [ended]
+        "#]],
     );
     check(
         &[],
         "+A lost drain ok ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        drain: draining [draining]
-        ok: DRAIN, deregistered [draining]
-        ok: FINISH, drained [ended]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            drain: draining [draining]
+            ok: DRAIN, deregistered [draining]
+            ok: FINISH, drained [ended]
+        "#]],
     );
 }
 
@@ -302,27 +302,27 @@ fn a_successor_finds_everything_as_it_was() {
         &[],
         "+A hand lost back drain",
         expect![[r#"
-        +A: published service=A [serving]
-        hand: handing-over [handing-over]
-        lost: app-lost misses=3 [handing-over]
-        back: app-back [handing-over]
-        drain:  [handing-over]
-    "#]],
+            +A:  [serving]
+            hand: handing-over [handing-over]
+            lost: app-lost misses=3 [handing-over]
+            back: app-back [handing-over]
+            drain:  [handing-over]
+        "#]],
     );
     check(
         &[],
         "+A lost hand ok resume ok",
         expect![[r#"
-        +A: published service=A [serving]
-        lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
-        hand: handing-over [handing-over]
-        ok:  [handing-over]
-        resume: CLOSELISTENER, listener-closing [isolating]
-        ok: GOAWAY, listener-closed, isolated [isolated]
-    "#]],
+            +A:  [serving]
+            lost: DEREGISTER, app-lost misses=3, deregistering [isolating]
+            hand: handing-over [handing-over]
+            ok:  [handing-over]
+            resume: CLOSELISTENER, listener-closing [isolating]
+            ok: GOAWAY, listener-closed, isolated [isolated]
+        "#]],
     );
     let mut old = Lifecycle::new(waits(), Bugs::NONE);
-    old.published("A", Nanos(1));
+    old.published("A");
     old.app_lost(3, Nanos(2));
     let saved = old.saved();
     let mut new = Lifecycle::restored(saved.clone(), waits(), Bugs::NONE);
@@ -353,14 +353,14 @@ fn acknowledgements_of_orders_that_are_over_change_nothing() {
 #[test]
 fn heartbeats_begin_with_the_first_service_and_end_with_the_last() {
     let mut lifecycle = Lifecycle::new(waits(), Bugs::NONE);
-    assert!(lifecycle.published("A", Nanos(0)));
-    assert!(!lifecycle.published("A", Nanos(0)));
-    assert!(!lifecycle.published("B", Nanos(0)));
-    assert!(!lifecycle.unpublished("A", Nanos(0)));
-    assert!(!lifecycle.unpublished("A", Nanos(0)));
-    assert!(lifecycle.unpublished("B", Nanos(0)));
-    assert!(!lifecycle.unpublished("B", Nanos(0)));
-    assert!(lifecycle.published("B", Nanos(0)));
+    assert!(lifecycle.published("A"));
+    assert!(!lifecycle.published("A"));
+    assert!(!lifecycle.published("B"));
+    assert!(!lifecycle.unpublished("A"));
+    assert!(!lifecycle.unpublished("A"));
+    assert!(lifecycle.unpublished("B"));
+    assert!(!lifecycle.unpublished("B"));
+    assert!(lifecycle.published("B"));
 }
 
 /// What can happen to a sidecar.

@@ -1,0 +1,338 @@
+//! The control thread: one loop that hears of everything and carries out what the state machines
+//! decide.
+//!
+//! It owns [`Monitor`] and [`Lifecycle`]. Orders to the data thread and to the directory are given
+//! from here alone, so that nobody can close what another one opens.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshproof_sys::clock::Nanos;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error};
+
+use super::app::{AppLink, Heard};
+use super::data::{self, Data};
+use super::directory::{self, Directory};
+use super::run::Ending;
+use super::shared::{Shared, Status};
+use crate::config::Speaks;
+use crate::core::{Command, Side};
+use crate::discovery;
+use crate::health::{Act, Action, Lifecycle, Monitor, Op, Sign, State, Waits, What};
+use crate::{Config, config};
+
+/// The data thread answers within this; it never waits for anybody.
+const LISTENER_WAIT_NS: u64 = 1_000_000_000;
+/// A listener that could not be opened is tried again after this long.
+const LISTENER_RETRY_NS: u64 = 500_000_000;
+
+/// What is asked of the control thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Begin the graceful end.
+    Drain,
+    /// End at once.
+    Stop,
+    /// A new configuration is in force.
+    Configure(Arc<Config>),
+    /// What the directory knows.
+    Directory(oneshot::Sender<discovery::State>),
+}
+
+/// How long acknowledgements are waited for.
+pub(super) fn waits(timeouts: &config::Timeouts) -> Waits {
+    Waits {
+        config_center_ns: timeouts.config_center.0.saturating_mul(1_000_000),
+        listener_ns: LISTENER_WAIT_NS,
+        drain_ns: timeouts.drain.0.saturating_mul(1_000_000),
+        retry_ns: LISTENER_RETRY_NS,
+    }
+}
+
+/// Everything that the control thread has.
+pub(super) struct Control {
+    pub(super) shared: Arc<Shared>,
+    pub(super) data: Data,
+    pub(super) directory: Arc<Directory>,
+    pub(super) monitor: Monitor,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) link: AppLink,
+    pub(super) inputs: Inputs,
+    /// The drain under way.
+    pub(super) draining: Option<Op>,
+}
+
+/// What the control thread hears.
+pub(super) struct Inputs {
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) told: mpsc::UnboundedReceiver<data::Told>,
+    pub(super) events: mpsc::UnboundedReceiver<discovery::Event>,
+    pub(super) done: mpsc::UnboundedReceiver<(Op, Result<(), String>)>,
+    /// The other end of `done`.
+    pub(super) report: mpsc::UnboundedSender<(Op, Result<(), String>)>,
+}
+
+impl Control {
+    /// Serves until the end.
+    pub(super) async fn run(mut self) -> Ending {
+        self.shared.tell(Nanos::now(), What::Started);
+        loop {
+            if self.carry_out() {
+                return Ending::Drained;
+            }
+            self.publish();
+            let deadline = [self.monitor.next_deadline(), self.lifecycle.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min();
+            // What was heard goes before time that has passed: an answer that lies in the
+            // kernel's buffer was in time, however late this thread gets to run.
+            tokio::select! {
+                biased;
+                heard = self.link.next() => self.heard(heard),
+                Some((op, result)) = self.inputs.done.recv() => {
+                    self.lifecycle.done(op, result, Nanos::now());
+                }
+                Some(event) = self.inputs.events.recv() => self.discovered(event),
+                told = self.inputs.told.recv() => {
+                    if let Some(ending) = self.told(told) {
+                        return ending;
+                    }
+                }
+                order = self.inputs.orders.recv() => match order {
+                    None | Some(Order::Stop) => return Ending::Stopped,
+                    Some(order) => self.order(order),
+                },
+                () = until(deadline) => {
+                    let now = Nanos::now();
+                    self.monitor.tick(now);
+                    self.lifecycle.tick(now);
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Connected(link, result) => self.monitor.connected(link, result),
+            Heard::Closed(link) => self.monitor.closed(link),
+            Heard::Answered(link, id) => self.monitor.answered(link, id, Nanos::now()),
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Drain => self.lifecycle.drain(Nanos::now()),
+            Order::Stop => {}
+            Order::Configure(config) => self.configure(config),
+            Order::Directory(answer) => {
+                let directory = Arc::clone(&self.directory);
+                tokio::spawn(async move {
+                    let _ = answer.send(directory.state().await);
+                });
+            }
+        }
+    }
+
+    fn configure(&mut self, config: Arc<Config>) {
+        self.monitor.configure(config.heartbeat, Nanos::now());
+        self.lifecycle.configure(waits(&config.timeouts));
+        let settings = super::run::settings(&config);
+        self.command(Command::Configure(Box::new(settings)));
+        self.directory.configure(config);
+    }
+
+    fn discovered(&mut self, event: discovery::Event) {
+        let now = Nanos::now();
+        match &event {
+            discovery::Event::Published { service, protocols } => {
+                let speaks = match protocols.iter().any(|name| name == "bolt") {
+                    true => Speaks::Bolt,
+                    false => Speaks::Tr,
+                };
+                // BOLT where the app speaks it for any service.
+                let bolt_before =
+                    self.link.speaks() == Speaks::Bolt && !self.lifecycle.services().is_empty();
+                if !bolt_before && self.link.speak(speaks) {
+                    self.monitor.renew();
+                }
+                if self.lifecycle.published(service) {
+                    let to = self.shared.config().inbound.app;
+                    self.shared.tell(now, What::HeartbeatsStarted { to });
+                    self.monitor.start(now);
+                }
+            }
+            discovery::Event::Unpublished { service, .. } => {
+                if self.lifecycle.unpublished(service) {
+                    self.monitor.stop();
+                    self.shared.tell(now, What::HeartbeatsStopped);
+                }
+            }
+            _ => {}
+        }
+        self.shared.tell_of_directory(now, event);
+    }
+
+    fn told(&mut self, told: Option<data::Told>) -> Option<Ending> {
+        match told {
+            Some(data::Told::Drained) => {
+                if let Some(op) = self.draining.take() {
+                    self.lifecycle.done(op, Ok(()), Nanos::now());
+                }
+                None
+            }
+            Some(told @ (data::Told::Listening(..) | data::Told::ListenerClosed(_))) => {
+                debug!(target: "proxy::health", ?told, "data thread");
+                None
+            }
+            Some(data::Told::Ended(Err(error))) => {
+                error!(target: "proxy::health", %error, "the data thread has failed");
+                Some(Ending::Failed(error.to_string()))
+            }
+            Some(data::Told::Ended(Ok(()))) | None => {
+                Some(Ending::Failed("the data thread has ended".to_owned()))
+            }
+        }
+    }
+
+    /// Does what was decided; `true` at the end.
+    fn carry_out(&mut self) -> bool {
+        loop {
+            let actions = self.monitor.take_actions();
+            let signs = self.monitor.take_signs();
+            for action in actions {
+                match action {
+                    Action::Connect(link) => self.link.connect(link),
+                    Action::Send { link, id } => {
+                        self.shared.metrics.app_heartbeats_sent.add(1);
+                        self.link.send(link, id);
+                    }
+                    Action::Close(link) => self.link.close(link),
+                }
+            }
+            for (at, sign) in signs {
+                match sign {
+                    Sign::Answered => {}
+                    Sign::Missed { in_a_row } => {
+                        self.shared.metrics.app_heartbeats_missed.add(1);
+                        self.shared.tell(at, What::HeartbeatMissed { in_a_row });
+                    }
+                    Sign::Lost { misses } => self.lifecycle.app_lost(misses, at),
+                    Sign::Back => self.lifecycle.app_back(at),
+                }
+            }
+            for event in self.lifecycle.take_events() {
+                self.shared.tell(event.at, event.what);
+            }
+            let acts = self.lifecycle.take_acts();
+            if acts.is_empty() {
+                return false;
+            }
+            for act in acts {
+                if self.act(act) {
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, act: Act) -> bool {
+        let within = Duration::from_millis(self.shared.config().timeouts.config_center.0);
+        match act {
+            Act::Deregister(op) => {
+                let directory = Arc::clone(&self.directory);
+                self.report(op, async move {
+                    acknowledged(directory.deregister_all(within).await)
+                });
+            }
+            Act::Register(op) => {
+                let directory = Arc::clone(&self.directory);
+                self.report(op, async move {
+                    acknowledged(directory.register_all(within).await)
+                });
+            }
+            Act::CloseListener(op) => {
+                let data = self.data.handle().clone();
+                self.report(op, async move {
+                    let closed = data.close_listener(Side::Inbound).await;
+                    closed.map_err(|error| error.to_string())
+                });
+            }
+            Act::GoAway => self.command(Command::CloseInbound),
+            Act::OpenListener(op) => {
+                let result = self.open_listener();
+                self.report(op, std::future::ready(result));
+            }
+            Act::Drain(op) => {
+                self.draining = Some(op);
+                let data = self.data.handle().clone();
+                tokio::spawn(async move {
+                    for side in [Side::Inbound, Side::Outbound] {
+                        let _ = data.close_listener(side).await;
+                    }
+                    let _ = data.core(Command::Drain);
+                });
+            }
+            Act::Finish => return true,
+        }
+        false
+    }
+
+    /// The kernel accepts connections as soon as the socket listens, so that nobody has to wait
+    /// for the data thread.
+    fn open_listener(&self) -> Result<(), String> {
+        let listener: TcpListener = meshproof_sys::socket::listen(self.shared.addresses.inbound)
+            .map_err(|error| error.to_string())?;
+        self.command(Command::OpenInbound);
+        let order = data::Order::Listen(Side::Inbound, listener);
+        self.data
+            .handle()
+            .order(order)
+            .map_err(|error| error.to_string())
+    }
+
+    fn command(&self, command: Command) {
+        if let Err(error) = self.data.handle().core(command) {
+            error!(target: "proxy::health", %error, "an order got lost");
+        }
+    }
+
+    fn report(&self, op: Op, work: impl Future<Output = Result<(), String>> + Send + 'static) {
+        let report = self.inputs.report.clone();
+        tokio::spawn(async move {
+            let _ = report.send((op, work.await));
+        });
+    }
+
+    fn publish(&self) {
+        self.shared.set_status(Status {
+            state: self.lifecycle.state(),
+            listening: self.lifecycle.is_listening()
+                && !matches!(self.lifecycle.state(), State::Draining | State::Ended),
+            registered: self.lifecycle.is_registered(),
+            watched: self.monitor.is_watching(),
+            app_lost: self.monitor.is_lost(),
+        });
+    }
+}
+
+fn acknowledged(told: directory::Told) -> Result<(), String> {
+    match told {
+        directory::Told::Acknowledged => Ok(()),
+        directory::Told::Unanswered => Err("no answer in time".to_owned()),
+    }
+}
+
+async fn until(deadline: Option<Nanos>) {
+    match deadline {
+        None => std::future::pending().await,
+        Some(deadline) => {
+            // The runtime's timers tick in milliseconds and never fire early.
+            let left = Duration::from_nanos(deadline.since(Nanos::now()));
+            tokio::time::sleep(left).await;
+        }
+    }
+}
