@@ -17,12 +17,15 @@
 mod address;
 mod checksum;
 mod frame;
+mod header_map;
+mod hessian;
 mod link;
 mod packet;
 mod plan;
 mod propose;
 mod pseudonym;
 mod selected;
+mod shape;
 mod stream_plan;
 mod summary;
 mod text;

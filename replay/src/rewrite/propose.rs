@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use meshproof_wire::Frame;
 use meshproof_wire::address::Vip;
+use meshproof_wire::bolt::HeaderMap;
 use meshproof_wire::decoder::Decoded;
 use meshproof_wire::hessian::{Document, Role, Value};
 
 use super::address::{self, IsTraceId};
-use super::frame;
+use super::hessian;
+use super::shape::{self, Form, Part};
 use crate::capture::{self, Captures};
 use crate::map::{Path, Step};
 use crate::pipeline::{self, Options, Visitor};
@@ -82,28 +85,16 @@ impl Visitor for Finder {
         let Some(frame) = &decoded.frame else {
             return;
         };
-        for (key, value) in frame.headers().texts() {
-            let last = key.rsplit('.').next().unwrap_or_default();
-            self.text(last, &value, || format!("header {key}"));
+        let Some(shape) = shape::of(frame) else {
+            return;
+        };
+        for part in shape.parts() {
+            match part.form {
+                Form::HeaderMap => self.header_map(frame, &part),
+                Form::Hessian => self.hessian(frame, &part),
+                Form::Other => {}
+            }
         }
-        let (document, _) = Document::parse(frame.content());
-        frame::walk(&document, |path, role, node| {
-            let text = match document.value(node) {
-                Value::String(text) => text,
-                Value::Binary(bytes) => match std::str::from_utf8(bytes) {
-                    Ok(text) => text,
-                    Err(_) => return,
-                },
-                _ => return,
-            };
-            let last = match role {
-                Role::Key => "",
-                _ => last_name(path),
-            };
-            self.text(last, text, || {
-                format!("body {path} of {}", frame.class().unwrap_or_default())
-            });
-        });
     }
 }
 
@@ -154,6 +145,35 @@ const PACKAGES: [&str; 9] = [
 ];
 
 impl Finder {
+    fn header_map(&mut self, frame: &Frame, part: &Part) {
+        for (key, value) in HeaderMap::parse(&frame.bytes, part.range.clone()).texts() {
+            let last = key.rsplit('.').next().unwrap_or_default();
+            self.text(last, &value, || format!("header {key}"));
+        }
+    }
+
+    fn hessian(&mut self, frame: &Frame, part: &Part) {
+        let bytes = frame.bytes.get(part.range.clone()).unwrap_or_default();
+        let (document, _) = Document::parse(bytes);
+        hessian::walk(&document, part.name, |path, role, node| {
+            let text = match document.value(node) {
+                Value::String(text) => text,
+                Value::Binary(bytes) => match std::str::from_utf8(bytes) {
+                    Ok(text) => text,
+                    Err(_) => return,
+                },
+                _ => return,
+            };
+            let last = match role {
+                Role::Key => "",
+                _ => last_name(path),
+            };
+            self.text(last, text, || {
+                format!("body {path} of {}", frame.class().unwrap_or_default())
+            });
+        });
+    }
+
     fn peer(&mut self, socket: SocketAddr, what: &'static str) {
         self.address(socket.ip(), || what.to_owned());
     }
