@@ -27,6 +27,8 @@ pub mod check;
 pub mod diff;
 pub mod engine;
 pub mod exchange;
+mod idiom;
+mod json;
 pub mod map;
 pub mod packet;
 pub mod pipeline;

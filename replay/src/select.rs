@@ -15,7 +15,7 @@ use crate::sighting::{Call, Calls};
 pub const EXPRESSION_BYTES_MAX: usize = 4096;
 
 /// The variables that an expression knows: the fields of a listing.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "flow",
     "connection",
     "hop",
@@ -27,6 +27,7 @@ const VARIABLES: [&str; 15] = [
     "method",
     "app",
     "trace",
+    "vip",
     "request",
     "response",
     "outcome",

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
-use meshproof_wire::{Frame, sofarpc};
+use meshproof_wire::Frame;
 
 use crate::exchange::{Exchange, ExchangeKind, Half, Hop};
+use crate::idiom;
 use crate::pipeline::Visitor;
 
 pub use clock::{Alignment, align};
@@ -181,7 +182,7 @@ impl<C: Calls> Merger<C> {
         let ends = exchange.flow.to_string();
         let key = Key::Ends(&ends, exchange.id.0, exchange.kind);
         keys.push(self.hasher.hash_one(&key));
-        let request = frame(exchange.request.as_ref()).and_then(sofarpc::request);
+        let request = frame(exchange.request.as_ref()).and_then(idiom::asked);
         if let Some(request) = &request
             && let Some(trace) = &request.trace
             && !trace.is_empty()
@@ -336,8 +337,8 @@ fn is_same_frame(a: &Exchange, b: &Exchange) -> bool {
 /// Two hops of one call.
 fn is_same_call(a: &Exchange, b: &Exchange) -> bool {
     let (Some(asked_a), Some(asked_b)) = (
-        frame(a.request.as_ref()).and_then(sofarpc::request),
-        frame(b.request.as_ref()).and_then(sofarpc::request),
+        frame(a.request.as_ref()).and_then(idiom::asked),
+        frame(b.request.as_ref()).and_then(idiom::asked),
     ) else {
         return false;
     };
@@ -352,7 +353,10 @@ fn is_same_call(a: &Exchange, b: &Exchange) -> bool {
     if a.flow.source == b.flow.source && !(lies_within(a, b) || lies_within(b, a)) {
         return false;
     }
-    let hash = |exchange: &Exchange| frame(exchange.request.as_ref()).map(sofarpc::argument_hash);
+    let hash = |exchange: &Exchange| {
+        frame(exchange.request.as_ref())
+            .map(|frame| idiom::of(frame.head.protocol).argument_hash(frame))
+    };
     hash(a) == hash(b)
 }
 

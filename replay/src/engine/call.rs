@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use meshproof_wire::bolt::Build;
-use meshproof_wire::{Frame, sofarpc};
+use meshproof_wire::Frame;
+
+use crate::idiom;
 
 /// A call by name and arguments. Two requests of equal service, method and arguments ask for the
 /// same thing.
@@ -22,9 +23,9 @@ pub struct Call {
 impl Call {
     /// Reads a request.
     pub fn of(frame: &Frame) -> Call {
-        let arguments = sofarpc::argument_hash(frame);
+        let arguments = idiom::of(frame.head.protocol).argument_hash(frame);
         let class = || frame.class().unwrap_or_default().to_owned();
-        let Some(request) = sofarpc::request(frame) else {
+        let Some(request) = idiom::asked(frame) else {
             return Call {
                 service: class(),
                 method: None,
@@ -45,12 +46,7 @@ impl Call {
 /// The method that the body names, whatever the header map says: a sidecar goes by the map, a real
 /// SOFARPC server invokes what the body says.
 pub(crate) fn method_of_body(request: &Frame) -> Option<String> {
-    let build = Build {
-        headers: b"",
-        ..Build::of(request)?
-    };
-    let bare = Frame::parse(build.encode().ok()?).ok()?;
-    sofarpc::request(&bare)?.method
+    idiom::of(request.head.protocol).method_of_body(request)
 }
 
 impl fmt::Display for Call {

@@ -301,7 +301,7 @@ pub enum Error {
     )]
     TooMany(usize),
     /// More requests on one connection than it has ids.
-    #[error("{0} requests on one connection are more than BOLT has ids: use more connections")]
+    #[error("{0} requests on one connection are more than there are ids: use more connections")]
     NoIds(usize),
 }
 

@@ -16,14 +16,14 @@ use meshproof_sys::clock::Nanos;
 use meshproof_sys::poll::{Interest, Poll, Token};
 use meshproof_sys::timer::{Timer, sharpen_timers_of_this_thread};
 use meshproof_sys::wake::Wake;
-use meshproof_wire::bolt::{self, Version};
 use meshproof_wire::decoder::{Decoder, Detail, Limits, Start};
-use meshproof_wire::{Frame, Protocol};
+use meshproof_wire::{Frame, RequestId};
 
 use super::book::{Book, Heard, Link};
 use super::outcome::{Loss, Run, Stop, Unsent};
 use super::pace::Pace;
 use super::plan::Plan;
+use crate::idiom;
 
 /// How a plan is carried out.
 #[derive(Clone, Copy, Debug, PartialEq)]

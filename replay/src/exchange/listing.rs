@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use meshproof_wire::bolt::status;
-use meshproof_wire::{Crc, sofarpc};
+use meshproof_wire::Crc;
 use serde::Serialize;
 
 use super::{Exchange, Half};
+use crate::idiom::{self, Told};
 
 /// The version of the listing's format.
 pub const SCHEMA: u32 = 1;
@@ -21,9 +21,9 @@ pub struct Listing {
     pub connection: u32,
     /// `inbound`, `outbound`, `app`, `direct`, `unknown`.
     pub hop: &'static str,
-    /// `bolt-v1`, `bolt-v2`.
+    /// `bolt-v1`, `bolt-v2`, `tr`, `mesh-api`.
     pub protocol: &'static str,
-    /// `call`, `oneway`, `heartbeat`, `goaway`.
+    /// `call`, `oneway`, `heartbeat`, `goaway`, `mesh-api`.
     pub kind: &'static str,
     /// `client`, `server`, `unknown`.
     pub from: &'static str,
@@ -37,6 +37,9 @@ pub struct Listing {
     pub app: Option<String>,
     /// The trace id.
     pub trace: Option<String>,
+    /// The VIP or address that a subscription names; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vip: Option<String>,
     /// The frame that asked.
     pub request: Option<Asked>,
     /// The frame that answered.
@@ -74,6 +77,12 @@ pub struct Answered {
     pub exception: Option<bool>,
     /// `absent`, `ok`, `bad`; null where the frame was not looked at.
     pub crc: Option<&'static str>,
+    /// The server's own address, where the protocol carries it (TR); else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The addresses that a subscription gives; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datas: Option<Vec<String>>,
 }
 
 /// What both sides of an exchange have.
@@ -92,7 +101,7 @@ pub struct Listed {
     pub missing: u64,
     /// Class of the content; empty where there is no content.
     pub class: Option<String>,
-    /// The serializer: `hessian2`, or `codec-N`.
+    /// The serializer: `hessian2`, `json`, or `codec-N`.
     pub codec: Cow<'static, str>,
     /// The header map; of a key that stands twice the last value.
     pub headers: Option<BTreeMap<String, String>>,
@@ -110,7 +119,7 @@ impl Listing {
             .request
             .as_ref()
             .and_then(|half| half.frame.as_ref())
-            .and_then(sofarpc::request)
+            .and_then(idiom::asked)
             .unwrap_or_default();
         Listing {
             flow: exchange.flow.to_string(),
@@ -124,23 +133,37 @@ impl Listing {
             method: call.method,
             app: call.app,
             trace: call.trace,
+            vip: call.vip,
             request: exchange.request.as_ref().map(|half| Asked {
                 frame: Listed::of(half),
                 timeout_ms: half.head.timeout_ms,
                 crc: crc(half),
             }),
-            response: exchange.response.as_ref().map(|half| Answered {
-                frame: Listed::of(half),
-                status: half.head.status.map(|code| match status::name(code) {
-                    Some(name) => Cow::Borrowed(name),
-                    None => Cow::Owned(format!("status-{code}")),
-                }),
-                status_code: half.head.status,
-                exception: half.frame.as_ref().map(sofarpc::is_exception),
-                crc: crc(half),
-            }),
+            response: exchange.response.as_ref().map(Answered::of),
             outcome: exchange.outcome.name(),
             late: exchange.late,
+        }
+    }
+}
+
+impl Answered {
+    fn of(half: &Half) -> Answered {
+        let idiom = idiom::of(half.head.protocol);
+        let told = match &half.frame {
+            Some(frame) => idiom.told(frame),
+            None => Told {
+                status: half.head.status.map(|code| idiom.status(code)),
+                ..Told::default()
+            },
+        };
+        Answered {
+            frame: Listed::of(half),
+            status: told.status,
+            status_code: half.head.status,
+            exception: told.exception,
+            crc: crc(half),
+            host: told.host,
+            datas: told.datas,
         }
     }
 }
@@ -155,10 +178,7 @@ impl Listed {
             bytes: half.head.len,
             missing: half.missing,
             class: frame.map(|f| String::from_utf8_lossy(f.class_bytes()).into_owned()),
-            codec: match half.head.codec {
-                sofarpc::CODEC_HESSIAN => Cow::Borrowed("hessian2"),
-                other => Cow::Owned(format!("codec-{other}")),
-            },
+            codec: idiom::of(half.head.protocol).codec(half.head.codec),
             headers: frame.map(|frame| frame.headers().texts().collect()),
         }
     }

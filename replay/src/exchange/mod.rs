@@ -29,6 +29,8 @@ pub enum ExchangeKind {
     Heartbeat,
     /// A notice to open nothing further on this connection.
     Goaway,
+    /// A request to the sidecar's application API and its answer.
+    MeshApi,
 }
 
 impl ExchangeKind {
@@ -39,6 +41,7 @@ impl ExchangeKind {
             ExchangeKind::Oneway => "oneway",
             ExchangeKind::Heartbeat => "heartbeat",
             ExchangeKind::Goaway => "goaway",
+            ExchangeKind::MeshApi => "mesh-api",
         }
     }
 }

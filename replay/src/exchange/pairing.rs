@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meshproof_wire::decoder::Decoded;
-use meshproof_wire::{Crc, Kind, RequestId};
+use meshproof_wire::{Crc, Kind, Protocol, RequestId};
 
 use super::{Exchange, ExchangeKind, From, Half, Hop, Outcome};
 use crate::stream::{Direction, Flow, Mark, OpenerBy};
@@ -127,7 +127,8 @@ impl Pairing {
         match frame.head.kind {
             Kind::Request => {
                 let key = key(direction, Heartbeat::No);
-                self.ask(flow, key, ExchangeKind::Call, frame, limits, settled);
+                let kind = kind_of(frame.head.protocol);
+                self.ask(flow, key, kind, frame, limits, settled);
             }
             Kind::Heartbeat => {
                 let key = key(direction, Heartbeat::Yes);
@@ -324,7 +325,7 @@ impl Pairing {
             self.held_bytes -= parked.half.held_bytes();
             let kind = match parked.key.heartbeat {
                 Heartbeat::Yes => ExchangeKind::Heartbeat,
-                Heartbeat::No => ExchangeKind::Call,
+                Heartbeat::No => kind_of(parked.half.head.protocol),
             };
             settled(exchange(flow, parked.key, kind, None, Some(parked.half)));
         }
@@ -336,6 +337,14 @@ impl Half {
         self.frame
             .as_ref()
             .map_or(0, |frame| frame.bytes.len() as u64)
+    }
+}
+
+/// What a request that expects an answer is for.
+fn kind_of(protocol: Protocol) -> ExchangeKind {
+    match protocol {
+        Protocol::MeshApi => ExchangeKind::MeshApi,
+        _ => ExchangeKind::Call,
     }
 }
 
@@ -377,7 +386,7 @@ fn exchange(
     let protocol = request
         .as_ref()
         .or(response.as_ref())
-        .map_or(meshproof_wire::Protocol::BoltV1, |half| half.head.protocol);
+        .map_or(Protocol::BoltV1, |half| half.head.protocol);
     Exchange {
         flow: Arc::clone(flow),
         hop: Hop::of(flow),

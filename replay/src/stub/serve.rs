@@ -87,10 +87,11 @@ pub struct Stub {
 impl Stub {
     /// Listens on `listen` (port 0: one that is free) and answers from `shelf`, on a thread of its
     /// own. Fails when the address cannot be bound.
-    pub fn bind(listen: SocketAddr, shelf: Shelf, options: Options) -> io::Result<Stub> {
+    pub fn bind(listen: SocketAddr, mut shelf: Shelf, options: Options) -> io::Result<Stub> {
         let listener = StdListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        shelf.host = address;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -5,15 +5,16 @@
 //! recorded order; the last one answers whatever comes after them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use meshproof_wire::bolt::{self, Build, Command, Version, cmdcode};
-use meshproof_wire::{Frame, Kind, Protocol, RequestId, hessian};
+use meshproof_wire::{Frame, Kind, Protocol};
 use serde::Serialize;
 
 use crate::engine::call::Call;
 use crate::exchange::{Exchange, ExchangeKind, From, Outcome};
+use crate::idiom;
 
 /// Whether an answer may fit service and method only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +119,8 @@ struct Slot {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    /// An answer in TR is none to a request in BOLT.
+    family: Protocol,
     kind: ExchangeKind,
     service: String,
     method: Option<String>,
@@ -125,11 +128,14 @@ struct Key {
 }
 
 /// Recorded answers, ready to be given. Holds the frames of the capture, shared and not copied.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
+    /// What answers to heartbeats give as the server's address, where the protocol has a place
+    /// for it; [`super::Stub::bind`] puts its own.
+    pub host: SocketAddr,
     entries: Vec<Entry>,
     exact: HashMap<Key, Slot>,
-    loose: HashMap<(String, Option<String>), Slot>,
+    loose: HashMap<(Protocol, String, Option<String>), Slot>,
     matching: Matching,
     /// What was seen so far.
     pub report: Report,
@@ -149,8 +155,12 @@ impl Shelf {
             request.map_or((0, 0, 0), |r| (r.mark.at_ns, r.mark.packet, r.offset))
         });
         let mut shelf = Shelf {
+            host: SocketAddr::from(([127, 0, 0, 1], 0)),
+            entries: Vec::new(),
+            exact: HashMap::new(),
+            loose: HashMap::new(),
             matching,
-            ..Shelf::default()
+            report: Report::default(),
         };
         for (exchange, request) in calls {
             shelf.put(exchange, request);
@@ -172,10 +182,13 @@ impl Shelf {
             used: false,
         });
         if exchange.kind == ExchangeKind::Call {
-            let loose = (call.service.clone(), call.method.clone());
+            let loose = loose_key(request, &call);
             self.loose.entry(loose).or_default().all.push(at);
         }
-        let slot = self.exact.entry(key(exchange.kind, &call)).or_default();
+        let slot = self
+            .exact
+            .entry(key(exchange.kind, request, &call))
+            .or_default();
         slot.all.push(at);
         if let Some(trace) = call.trace {
             slot.by_trace.entry(trace).or_default().all.push(at);
@@ -197,16 +210,22 @@ impl Shelf {
         match frame.head.kind {
             Kind::Heartbeat => {
                 self.report.heartbeats += 1;
-                let version = version(frame);
-                Reply::Answer {
-                    bytes: bolt::heartbeat_ack(version, frame.head.id.0 as u32),
-                    recorded_ns: 0,
+                let idiom = idiom::of(frame.head.protocol);
+                match idiom.heartbeat_ack(frame, self.host) {
+                    Some(bytes) => Reply::Answer {
+                        bytes,
+                        recorded_ns: 0,
+                    },
+                    None => Reply::Silence,
                 }
             }
             Kind::Oneway => {
                 self.report.oneways += 1;
                 let call = Call::of(frame);
-                if self.find_exact(ExchangeKind::Oneway, &call).is_none() {
+                if self
+                    .find_exact(ExchangeKind::Oneway, frame, &call)
+                    .is_none()
+                {
                     tell(&mut self.report.unmatched, &call);
                 }
                 Reply::Silence
@@ -221,12 +240,12 @@ impl Shelf {
 
     fn answer(&mut self, request: &Frame) -> Reply {
         let call = Call::of(request);
-        let found = match self.find_exact(ExchangeKind::Call, &call) {
+        let found = match self.find_exact(ExchangeKind::Call, request, &call) {
             Some(at) => {
                 self.report.exact += 1;
                 Some(at)
             }
-            None => self.find_loose(&call),
+            None => self.find_loose(request, &call),
         };
         let Some(entry) = found.and_then(|at| self.entries.get_mut(at)) else {
             tell(&mut self.report.unmatched, &call);
@@ -249,8 +268,8 @@ impl Shelf {
         }
     }
 
-    fn find_exact(&mut self, kind: ExchangeKind, call: &Call) -> Option<usize> {
-        let slot = self.exact.get_mut(&key(kind, call))?;
+    fn find_exact(&mut self, kind: ExchangeKind, request: &Frame, call: &Call) -> Option<usize> {
+        let slot = self.exact.get_mut(&key(kind, request, call))?;
         let of_trace = call.trace.as_ref().and_then(|t| slot.by_trace.get_mut(t));
         match of_trace {
             Some(slot) => take_next(slot, &self.entries),
@@ -258,13 +277,11 @@ impl Shelf {
         }
     }
 
-    fn find_loose(&mut self, call: &Call) -> Option<usize> {
+    fn find_loose(&mut self, request: &Frame, call: &Call) -> Option<usize> {
         if self.matching == Matching::Exact {
             return None;
         }
-        let slot = self
-            .loose
-            .get_mut(&(call.service.clone(), call.method.clone()))?;
+        let slot = self.loose.get_mut(&loose_key(request, call))?;
         let at = take_next(slot, &self.entries)?;
         tell(&mut self.report.loose, call);
         Some(at)
@@ -282,8 +299,14 @@ fn take_next(slot: &mut Slot, entries: &[Entry]) -> Option<usize> {
     slot.all.last().copied()
 }
 
-fn key(kind: ExchangeKind, call: &Call) -> Key {
+fn loose_key(request: &Frame, call: &Call) -> (Protocol, String, Option<String>) {
+    let family = idiom::family(request.head.protocol);
+    (family, call.service.clone(), call.method.clone())
+}
+
+fn key(kind: ExchangeKind, request: &Frame, call: &Call) -> Key {
     Key {
+        family: idiom::family(request.head.protocol),
         kind,
         service: call.service.clone(),
         method: call.method.clone(),
@@ -295,66 +318,13 @@ fn tell(counts: &mut BTreeMap<String, u64>, call: &Call) {
     *counts.entry(call.to_string()).or_insert(0) += 1;
 }
 
-fn version(frame: &Frame) -> Version {
-    match (frame.parts(), frame.head.protocol) {
-        (Some(parts), _) => parts.head.version,
-        (None, Protocol::BoltV2) => Version::V2_PLAIN,
-        (None, _) => Version::V1,
-    }
-}
-
 /// A recorded answer under the id and in the version of a request.
 fn readdressed(answer: &Frame, request: &Frame) -> Bytes {
-    let id = request.head.id;
-    if answer.head.protocol == request.head.protocol {
-        return answer.with_id(id).bytes;
-    }
-    let other = Build::of(answer).map(|build| Build {
-        version: version(request),
-        id: id.0 as u32,
-        ..build
-    });
-    // Its parts fitted their length fields before; these are the same in both versions.
-    match other.and_then(|build| build.encode().ok()) {
-        Some(bytes) => bytes,
-        None => answer.with_id(id).bytes,
-    }
+    idiom::of(request.head.protocol).readdressed(answer, request)
 }
 
-/// Status 2 with the exception that SOFABolt 1.6.11 sends when a processor fails, saying why.
+/// A server exception that says why there is no answer.
 fn refusal(request: &Frame, call: &Call) -> Bytes {
-    const CLASS: &str = "com.alipay.remoting.rpc.exception.RpcServerException";
-    let mut body = hessian::Writer::new();
-    body.object(
-        CLASS,
-        &[
-            "detailMessage",
-            "cause",
-            "stackTrace",
-            "suppressedExceptions",
-        ],
-    );
-    body.string(&format!(
-        "meshproof stub: no answer was recorded for {call} with these arguments"
-    ));
-    body.null();
-    let end = body.list(Some("[java.lang.StackTraceElement"), Some(0));
-    body.end_list(end);
-    body.null();
-    let RequestId(id) = request.head.id;
-    let content = body.finish();
-    let build = Build {
-        version: version(request),
-        command: Command::Response {
-            status: bolt::status::SERVER_EXCEPTION,
-        },
-        cmdcode: cmdcode::RESPONSE,
-        id: id as u32,
-        codec: 1,
-        class: CLASS.as_bytes(),
-        headers: b"",
-        content: &content,
-    };
-    // A service name as long as a header map may be still fits the content.
-    build.encode().unwrap_or_default()
+    let why = format!("meshproof stub: no answer was recorded for {call} with these arguments");
+    idiom::of(request.head.protocol).refusal(request, &why)
 }

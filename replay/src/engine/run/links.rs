@@ -278,7 +278,9 @@ impl Engine<'_> {
                 waiting,
                 ..
             } = &mut **socket;
-            let (at, head) = (*lane, frame.head);
+            let at = *lane;
+            // Shares its bytes; only a heartbeat is looked at again.
+            let heard = frame.clone();
             match self.book.hear(at, link, frame, at_ns, heartbeats, waiting) {
                 Heard::Answer => {
                     if let Some(lane) = self.lanes.get_mut(at) {
@@ -286,17 +288,17 @@ impl Engine<'_> {
                     }
                 }
                 Heard::Heartbeat => {
-                    let version = match head.protocol {
-                        Protocol::BoltV2 => Version::V2_PLAIN,
-                        _ => Version::V1,
-                    };
-                    if socket.phase == Phase::Open {
-                        socket.out.push_back(Piece {
-                            bytes: bolt::heartbeat_ack(version, head.id.0 as u32),
-                            written: 0,
-                            send: None,
-                        });
-                    }
+                    let ack = socket
+                        .stream
+                        .local_addr()
+                        .ok()
+                        .and_then(|host| idiom::of(heard.head.protocol).heartbeat_ack(&heard, host))
+                        .filter(|_| socket.phase == Phase::Open);
+                    socket.out.extend(ack.map(|bytes| Piece {
+                        bytes,
+                        written: 0,
+                        send: None,
+                    }));
                 }
                 Heard::Goaway => goaway = true,
                 Heard::Noted => {}
@@ -355,17 +357,20 @@ impl Engine<'_> {
             return;
         }
         let id = planned.first_id.0 + planned.sends.len() as u64 + lane.heartbeats;
-        lane.heartbeats += 1;
         let first = planned
             .sends
             .first()
             .and_then(|at| self.plan.sends.get(*at));
-        let parts = first.and_then(|send| send.frame.parts());
-        let version = parts.map_or(Version::V1, |parts| parts.head.version);
+        let Some(bytes) = first.and_then(|send| {
+            idiom::of(send.frame.head.protocol).heartbeat(&send.frame, RequestId(id))
+        }) else {
+            return;
+        };
+        lane.heartbeats += 1;
         socket.heartbeats.insert(id);
         socket.last_sent = now;
         socket.out.push_back(Piece {
-            bytes: bolt::heartbeat(version, id as u32),
+            bytes,
             written: 0,
             send: None,
         });
