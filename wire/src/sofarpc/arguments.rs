@@ -10,7 +10,7 @@ use crate::hessian::{Document, NodeId, Value};
 /// that is what follows the request object; of other requests the whole content. `None` when
 /// there is no content, or it is no Hessian that can be read so far.
 pub fn arguments(frame: &Frame) -> Option<Range<usize>> {
-    let content = frame.parts()?.content;
+    let content = frame.content_range()?;
     if frame.class_bytes() != REQUEST_CLASS.as_bytes() {
         return (!content.is_empty()).then_some(content);
     }

@@ -23,10 +23,14 @@ pub struct Request {
     pub baggage: Vec<(String, String)>,
     /// Types of the arguments, as Java names them. Only the body has them.
     pub argument_types: Vec<String>,
+    /// `zproxyTimeout` in milliseconds: TR has its time-out in the body, BOLT in the head.
+    pub timeout_ms: Option<u32>,
+    /// `zproxyVip`, in either form: of TR, where the caller names one.
+    pub vip: Option<String>,
 }
 
 /// What a request says, from its header map; from its body only where the map names no service
-/// or no method. `None` when the content is no SofaRequest.
+/// or no method, as in TR, which has no map. `None` when the content is no SofaRequest.
 pub fn request(frame: &Frame) -> Option<Request> {
     if frame.class_bytes() != REQUEST_CLASS.as_bytes() {
         return None;
@@ -107,7 +111,7 @@ impl Request {
             service: field("targetServiceUniqueName"),
             method: field("methodName"),
             target_app: field("targetAppName"),
-            app: text(document.member(props, "app")),
+            app: text(document.member(props, "app")).or_else(|| traced("sofaCallerApp")),
             trace: traced("sofaTraceId"),
             rpc_id: traced("sofaRpcId"),
             baggage: baggage
@@ -115,6 +119,8 @@ impl Request {
                 .filter_map(|pair| Some((text(Some(pair[0]))?, text(Some(pair[1]))?)))
                 .collect(),
             argument_types: argument_types(document, root),
+            timeout_ms: traced("zproxyTimeout").and_then(|text| crate::tr::milliseconds(&text)),
+            vip: traced("zproxyVip").filter(|vip| !vip.is_empty()),
         }
     }
 
@@ -129,6 +135,8 @@ impl Request {
             rpc_id: self.rpc_id.or(other.rpc_id),
             baggage: or(self.baggage, other.baggage),
             argument_types: or(self.argument_types, other.argument_types),
+            timeout_ms: self.timeout_ms.or(other.timeout_ms),
+            vip: self.vip.or(other.vip),
         }
     }
 }

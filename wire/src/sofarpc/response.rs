@@ -1,13 +1,14 @@
 //! Whether an answer is an exception, and which.
 //!
-//! Three layers can say so: the status of the frame (the server could not run the call), the
-//! error flag of a SofaResponse (SOFARPC could not), and a result that is a `Throwable` (the
-//! service itself threw; the status is 0 then).
+//! Three layers can say so: the status of the frame (the server could not run the call; of TR
+//! the result code in its connection object), the error flag of a SofaResponse (SOFARPC could
+//! not), and a result that is a `Throwable` (the service itself threw; the status is 0 then).
 
 use super::{RESPONSE_CLASS, body, header};
 use crate::Frame;
 use crate::bolt::status;
 use crate::hessian::{Document, NodeId, Value};
+use crate::tr;
 
 /// Longest chain of causes that is read, and most frames of one stack.
 const CAUSES_MAX: usize = 64;
@@ -66,6 +67,13 @@ pub fn response(frame: &Frame) -> Response {
         .status
         .is_some_and(|code| code != status::SUCCESS)
         || frame.headers().get(header::RESPONSE_ERROR) == Some("true");
+    if found.is_exception
+        && found.error_message.is_none()
+        && let Some(parts) = frame.tr_parts()
+        && let Some(answer) = tr::answer(frame.bytes.get(parts.connection).unwrap_or_default())
+    {
+        found.error_message = answer.error_message;
+    }
     found
 }
 

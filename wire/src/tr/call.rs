@@ -67,7 +67,8 @@ fn timeout(scan: &mut Scan<'_>) -> Option<Option<u32>> {
     Some(None)
 }
 
-fn milliseconds(text: &str) -> Option<u32> {
+/// A time-out as `zproxyTimeout` gives it, where it is above 0.
+pub(crate) fn milliseconds(text: &str) -> Option<u32> {
     text.parse().ok().filter(|ms| *ms > 0)
 }
 

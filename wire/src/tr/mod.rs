@@ -18,6 +18,7 @@ mod encode;
 mod frame;
 mod head;
 
+pub(crate) use call::milliseconds;
 pub use call::{Call, call};
 pub use connection::{Answer, answer};
 pub use encode::{Build, Connection, TooLong, heartbeat, heartbeat_ack};
