@@ -52,6 +52,7 @@ fn calls_are_named() {
         rpc_id: Some("0".into()),
         baggage: Vec::new(),
         argument_types: Vec::new(),
+        ..Request::default()
     };
     assert_eq!(calls[0], hello);
     let named = frames("sofarpc_bolt_url_appName");
