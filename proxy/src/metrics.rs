@@ -15,6 +15,14 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// `n` more, for a counter that one thread alone writes: without the price of an atomic
+    /// addition.
+    #[inline]
+    pub fn bump(&self, n: u64) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
     /// Its value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -86,6 +94,8 @@ pub struct Metrics {
     pub foreign: Counter,
     /// Connections closed because of a frame that is damaged (CRC, length).
     pub damaged: Counter,
+    /// Connections closed because their peer read nothing while others waited for it.
+    pub stuck: Counter,
     /// Answers that came after their request had ended.
     pub late_answers: Counter,
     /// Requests of a server that nobody could be found for.

@@ -1,0 +1,81 @@
+//! Orders of the control side: routes, settings, closing, draining, handing over.
+
+use meshproof_sys::clock::Nanos;
+
+use super::pool::ms;
+use super::{Command, Conn, Core, Mode, Side, reply};
+
+/// A client that is handed over and never idle is not read any more after this long, in
+/// milliseconds.
+pub(super) const HAND_OVER_GRACE_MS: u64 = 300;
+
+impl Core {
+    pub(super) fn obey(&mut self, command: Command, now: Nanos) {
+        match command {
+            Command::Routes(table) => self.router.publish(table),
+            Command::Configure(settings) => {
+                self.router.configure(settings.routing.clone());
+                self.settings = *settings;
+                self.wake_by(now);
+            }
+            Command::CloseInbound => {
+                self.inbound_open = false;
+                self.send_away(Some(Side::Inbound), now);
+            }
+            Command::OpenInbound => self.inbound_open = true,
+            Command::Drain => {
+                self.mode = Mode::Draining;
+                self.send_away(None, now);
+            }
+            Command::HandOver => {
+                self.mode = Mode::HandingOver(now);
+                for conn in self.clients_of(None) {
+                    self.hand_over(conn);
+                }
+                self.wake_by(now.plus_ns(ms(HAND_OVER_GRACE_MS)));
+            }
+        }
+    }
+
+    /// A client is to be released as soon as it is idle.
+    pub(super) fn hand_over(&mut self, conn: Conn) {
+        if let Some(peer) = self.peers.at_mut(conn) {
+            peer.watched = true;
+        }
+        self.unsettle(conn);
+    }
+
+    /// Clients of a side, or of both.
+    fn clients_of(&self, side: Option<Side>) -> Vec<Conn> {
+        let of_side = self.peers.iter().filter(|(_, peer)| {
+            let client = peer.client();
+            client.is_some_and(|client| side.is_none_or(|side| client.side == side))
+        });
+        of_side.map(|(conn, _)| conn).collect()
+    }
+
+    /// Clients get GoAway, and are closed once they are idle.
+    fn send_away(&mut self, side: Option<Side>, now: Nanos) {
+        for conn in self.clients_of(side) {
+            let Some(peer) = self.peers.at_mut(conn) else {
+                continue;
+            };
+            let stamp = peer.stamp;
+            let id = peer.pending.pass();
+            peer.watched = true;
+            let Some(client) = peer.client_mut() else {
+                continue;
+            };
+            if client.leaving.replace(now).is_some() || peer.closing {
+                continue;
+            }
+            // One that has said nothing yet has no version to be told in.
+            if let Some(stamp) = stamp
+                && reply::goaway(stamp.class, id.into(), peer.out.tail())
+            {
+                self.fed(conn, conn, now);
+            }
+        }
+        self.wake_by(now);
+    }
+}

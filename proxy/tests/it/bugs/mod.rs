@@ -1,0 +1,1 @@
+//! Every seeded bug: seen with its switch, absent without it.

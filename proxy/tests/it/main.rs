@@ -1,0 +1,4 @@
+//! Integration tests of the sidecar, one binary.
+
+mod bugs;
+mod core;
