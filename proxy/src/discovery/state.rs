@@ -37,6 +37,8 @@ pub struct Publication {
 pub struct Subscription {
     /// As the app asked.
     pub asked: mesh_api::Subscribe,
+    /// How often: two consumers in one app ask the same, and each withdraws once.
+    pub times: u32,
 }
 
 /// One VIP name and its last good addresses.

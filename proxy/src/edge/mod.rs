@@ -4,11 +4,15 @@
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
 //! [`run::Proxy`] puts them together.
 
+mod api;
 mod app;
+mod config_center;
 mod control;
 pub mod data;
 pub mod directory;
 pub mod run;
 mod shared;
+mod snapshot;
+mod vip;
 
 pub use run::{Addresses, Ending, Options, Proxy, Running, StartError};

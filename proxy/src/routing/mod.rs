@@ -54,7 +54,7 @@ pub struct Endpoint {
 }
 
 /// A static rule. What it does not name it does not ask for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// The service asked for.
     pub service: Option<String>,
