@@ -1,10 +1,9 @@
 //! Readiness of many descriptors.
 
-use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 
@@ -52,17 +51,9 @@ pub struct Ready {
 }
 
 /// An epoll instance, level-triggered.
+#[derive(Debug)]
 pub struct Poll {
     fd: OwnedFd,
-    events: Vec<epoll::Event>,
-}
-
-impl fmt::Debug for Poll {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poll")
-            .field("fd", &self.fd)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Poll {
@@ -73,7 +64,6 @@ impl Poll {
     pub fn new() -> io::Result<Poll> {
         Ok(Poll {
             fd: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(Poll::EVENTS_MAX),
         })
     }
 
@@ -130,13 +120,13 @@ impl Poll {
 
     fn wait_for(&mut self, ready: &mut Vec<Ready>, timeout: Option<&Timespec>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
-        match epoll::wait(&self.fd, spare_capacity(&mut self.events), timeout) {
-            Ok(_) => {}
+        let mut space = [MaybeUninit::uninit(); Poll::EVENTS_MAX];
+        let events = match epoll::wait(&self.fd, &mut space, timeout) {
+            Ok((events, _)) => events,
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        for event in self.events.drain(..) {
+        };
+        for event in events {
             let (flags, data) = (event.flags, event.data);
             let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
             ready.push(Ready {

@@ -36,7 +36,7 @@ pub enum Order {
     /// Serve a connection that came from elsewhere.
     Adopt(Handed),
     /// Give every client connection away, each as soon as nothing of it is in flight.
-    HandOver(UnboundedSender<Handed>),
+    HandOver(Heir),
     /// Close everything and end.
     Stop,
 }
@@ -50,6 +50,44 @@ pub struct Handed {
     pub stream: TcpStream,
     /// Read from it and not used: the front of a frame.
     pub unread: Vec<u8>,
+}
+
+/// Who gets the connections that are given away. The other end hears of each, and of the end: the
+/// data thread lets go of this when nothing is in flight and no client is left.
+#[derive(Debug)]
+pub struct Heir {
+    // In this order, so that the channel is closed when the eventfd says that something happened.
+    handed: mpsc::Sender<Handed>,
+    _raised: Raise,
+    wake: Arc<Wake>,
+}
+
+#[derive(Debug)]
+struct Raise(Arc<Wake>);
+
+impl Drop for Raise {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
+impl Heir {
+    /// `wake` is raised whenever the receiver has something to hear.
+    pub fn new(wake: Arc<Wake>) -> (Heir, mpsc::Receiver<Handed>) {
+        let (handed, received) = mpsc::channel();
+        let heir = Heir {
+            handed,
+            _raised: Raise(Arc::clone(&wake)),
+            wake,
+        };
+        (heir, received)
+    }
+
+    fn give(&self, handed: Handed) {
+        // Nobody takes it: whoever asked for the hand-over is gone, and so is the client.
+        let _ = self.handed.send(handed);
+        self.wake.raise();
+    }
 }
 
 /// What the data thread tells.
@@ -122,25 +160,15 @@ impl Data {
             orders,
             wake: Arc::clone(&wake),
         };
-        // What epoll fills in stays on its thread, so that it is made there.
-        let (ready, begun) = mpsc::sync_channel(1);
+        let mut thread = thread::Thread::new(core, taken, wake, told.clone())?;
         let thread = std::thread::Builder::new()
             .name("data".to_owned())
-            .spawn(
-                move || match thread::Thread::new(core, taken, wake, told.clone()) {
-                    Err(error) => drop(ready.send(Err(error))),
-                    Ok(mut thread) => {
-                        let _ = ready.send(Ok(()));
-                        let result = thread.run();
-                        // Every socket is closed before anybody hears of the end.
-                        drop(thread);
-                        let _ = told.send(Told::Ended(result));
-                    }
-                },
-            )?;
-        begun
-            .recv()
-            .map_err(|_| io::Error::other("the data thread ended before it began"))??;
+            .spawn(move || {
+                let result = thread.run();
+                // Every socket is closed before anybody hears of the end.
+                drop(thread);
+                let _ = told.send(Told::Ended(result));
+            })?;
         Ok(Data {
             handle,
             thread: Some(thread),

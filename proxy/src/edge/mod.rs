@@ -14,5 +14,6 @@ pub mod run;
 mod shared;
 mod snapshot;
 mod vip;
+pub mod upgrade;
 
 pub use run::{Addresses, Ending, Options, Proxy, Running, StartError};

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use super::sockets::{Phase, Socket, Sockets, Source};
-use super::{Handed, Order, Told};
+use super::{Handed, Heir, Order, Told};
 use crate::core::{Action, Command, Conn, Core, End, Side};
 
 /// One read takes at most this much; what is longer comes with the next round. Larger ones fall
@@ -57,7 +57,7 @@ pub(super) struct Thread {
     sockets: Sockets,
     lingering: VecDeque<Lingering>,
     lingered: u32,
-    heir: Option<UnboundedSender<Handed>>,
+    heir: Option<Heir>,
     buffer: Box<[u8]>,
     now: Nanos,
     stop: bool,
@@ -273,7 +273,10 @@ impl Thread {
             Action::Pause(conn) => self.pause(conn, true),
             Action::Resume(conn) => self.pause(conn, false),
             Action::Release { conn, side, unread } => self.release(conn, side, unread),
-            Action::Drained => self.tell(Told::Drained),
+            Action::Drained => {
+                self.heir = None;
+                self.tell(Told::Drained);
+            }
         }
     }
 
@@ -556,8 +559,7 @@ impl Thread {
             unread,
         };
         if let Some(heir) = &self.heir {
-            // Nobody takes it: whoever asked for the hand-over is gone, and so is the client.
-            let _ = heir.send(handed);
+            heir.give(handed);
         }
     }
 

@@ -1,1 +1,0 @@
-//! Who listens and who serves while one process takes over from another.
