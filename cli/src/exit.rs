@@ -14,6 +14,8 @@ pub(crate) const FAIL: u8 = 1;
 pub(crate) const INVALID: u8 = 3;
 /// Wrong use, or input that cannot be read.
 pub(crate) const USAGE: u8 = 2;
+/// This machine cannot run it.
+pub(crate) const UNSUPPORTED: u8 = 4;
 
 /// Why a command could not do its work. A verdict is no failure: it is an exit code.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) enum Failure {
     Diagnostic(Box<miette::Report>),
     /// Whoever read our output went away; nothing is wrong.
     BrokenPipe,
+    /// This machine cannot run it: what is missing, and what to do.
+    Unsupported(String),
     /// The operating system refused, in the middle of the work.
     Io(String, io::Error),
 }
@@ -33,6 +37,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::BrokenPipe => OK,
+            Failure::Unsupported(_) => UNSUPPORTED,
             Failure::Usage(_) | Failure::Diagnostic(_) | Failure::Io(..) => USAGE,
         }
     }
@@ -51,6 +56,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(text) => f.write_str(text),
+            Failure::Unsupported(text) => write!(f, "UNSUPPORTED(machine): {text}"),
             Failure::Diagnostic(report) => write!(f, "{report}"),
             Failure::BrokenPipe => f.write_str("broken pipe"),
             Failure::Io(what, error) => write!(f, "{what}: {error}"),

@@ -24,6 +24,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: a stage leaves its namespaces while it has one thread.
+    if let Some(code) = meshproof_harness::netns::stage(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod diff;
+mod environment;
 mod fixture;
 mod journey;
 mod ls;
