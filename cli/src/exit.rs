@@ -17,6 +17,9 @@ pub(crate) const USAGE: u8 = 2;
 /// This machine cannot run it.
 pub(crate) const UNSUPPORTED: u8 = 4;
 
+/// A second signal: at once.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// Why a command could not do its work. A verdict is no failure: it is an exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 macro_rules! bugs {
@@ -85,8 +86,16 @@ impl fmt::Display for Bug {
 
 /// A name that is no bug's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no bug `{0}`; `meshproof proxy --list-bugs` names them")]
+#[error("there is no bug `{0}`; {help}", help = help(.0))]
 pub struct NoSuchBug(pub String);
+
+fn help(text: &str) -> String {
+    let names: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
+    match meshproof_input::suggestion(text, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`meshproof proxy --list-bugs` names them".to_owned(),
+    }
+}
 
 impl FromStr for Bug {
     type Err = NoSuchBug;
@@ -109,7 +118,25 @@ impl Serialize for Bug {
 impl<'de> Deserialize<'de> for Bug {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bug, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        // The first line says what is wrong, the second what to type.
+        text.parse().map_err(|NoSuchBug(text)| {
+            serde::de::Error::custom(format!("there is no bug `{text}`\n{}", help(&text)))
+        })
+    }
+}
+
+impl JsonSchema for Bug {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bug".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
+        json_schema!({ "type": "string", "enum": names })
     }
 }
 

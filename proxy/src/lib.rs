@@ -7,6 +7,7 @@
 //! - [`routing`]: providers, zones, weights, the routing cache, the downgrade to TR.
 //! - [`discovery`]: what the app publishes and subscribes to, what the config center and VIP names say.
 //! - [`health`]: heartbeats to the app, and what follows when they are not answered.
+//! - [`logs`]: what is logged, changed while the sidecar runs.
 //! - [`upgrade`]: who listens and who serves while one process takes over from another.
 //! - [`metrics`]: counters that every part writes and the admin interface reads.
 //! - [`bugs`]: historic bugs that a switch brings back.
@@ -20,6 +21,7 @@ pub mod core;
 pub mod discovery;
 pub mod edge;
 pub mod health;
+pub mod logs;
 pub mod metrics;
 pub mod routing;
 pub mod upgrade;

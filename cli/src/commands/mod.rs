@@ -6,6 +6,7 @@ mod diff;
 mod fixture;
 mod ls;
 mod man;
+mod proxy;
 mod replay;
 pub(crate) mod report;
 mod rewrite;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Diff(diff::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
+    /// Run the reference sidecar
+    Proxy(proxy::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
     Fixture(fixture::Args),
     /// Print the JSON schema of a file that people write
@@ -55,6 +58,7 @@ impl Command {
             Command::Stub(args) => stub::run(args),
             Command::Diff(args) => diff::run(args),
             Command::Report(args) => report::run(args),
+            Command::Proxy(args) => proxy::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),

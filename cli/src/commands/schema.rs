@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use meshproof_proxy::config;
 use meshproof_replay::{diff, map};
 
 use crate::exit::{self, Failure};
@@ -29,6 +30,8 @@ enum Kind {
     RewriteMap,
     /// What a comparison shows and does not judge
     Noise,
+    /// What a sidecar is, where it listens, whom it asks
+    Proxy,
 }
 
 /// Writes the schema to stdout.
@@ -36,6 +39,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let schema = match args.kind {
         Kind::RewriteMap => map::schema(),
         Kind::Noise => diff::schema(),
+        Kind::Proxy => config::schema(),
     };
     io::stdout().write_all(schema.as_bytes())?;
     Ok(exit::OK)

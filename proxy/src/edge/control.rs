@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::config::Speaks;
 use crate::core::{Command, Side};
 use crate::discovery;
 use crate::health::{Act, Action, Lifecycle, Monitor, Op, Sign, State, Waits, What};
+use crate::logs::{Levels, Logs};
 use crate::{Config, config};
 
 /// The data thread answers within this; it never waits for anybody.
@@ -36,8 +38,8 @@ pub(super) enum Order {
     Drain,
     /// End at once.
     Stop,
-    /// A new configuration is in force.
-    Configure(Arc<Config>),
+    /// Read the configuration again; the answer is what has changed, or why nothing was taken.
+    Reload(Option<oneshot::Sender<Result<Vec<String>, String>>>),
     /// What the directory knows.
     Directory(oneshot::Sender<discovery::State>),
 }
@@ -61,6 +63,10 @@ pub(super) struct Control {
     pub(super) lifecycle: Lifecycle,
     pub(super) link: AppLink,
     pub(super) inputs: Inputs,
+    /// Where the configuration was read from.
+    pub(super) file: Option<PathBuf>,
+    /// Whose levels a reload changes.
+    pub(super) logs: Option<Logs>,
     /// The drain under way.
     pub(super) draining: Option<Op>,
 }
@@ -127,7 +133,21 @@ impl Control {
         match order {
             Order::Drain => self.lifecycle.drain(Nanos::now()),
             Order::Stop => {}
-            Order::Configure(config) => self.configure(config),
+            Order::Reload(answer) => {
+                let result = self.reload();
+                let what = match &result {
+                    Ok(changed) => What::Reloaded {
+                        changed: changed.join(", "),
+                    },
+                    Err(error) => What::ReloadRefused {
+                        error: error.clone(),
+                    },
+                };
+                self.shared.tell(Nanos::now(), what);
+                if let Some(answer) = answer {
+                    let _ = answer.send(result);
+                }
+            }
             Order::Directory(answer) => {
                 let directory = Arc::clone(&self.directory);
                 tokio::spawn(async move {
@@ -135,6 +155,22 @@ impl Control {
                 });
             }
         }
+    }
+
+    fn reload(&mut self) -> Result<Vec<String>, String> {
+        let file = self.file.as_deref();
+        let reload = super::reload::read(file, &self.shared.config())?;
+        let config = Arc::new(reload.config);
+        self.shared.set_config(Arc::clone(&config));
+        let logs_changed = reload.changed.iter().any(|path| path.starts_with("log."));
+        if let (true, Some(logs), Ok(levels)) = (logs_changed, &self.logs, Levels::of(&config.log))
+        {
+            logs.set(levels, self.shared.bugs);
+        }
+        if !reload.changed.is_empty() {
+            self.configure(config);
+        }
+        Ok(reload.changed)
     }
 
     fn configure(&mut self, config: Arc<Config>) {

@@ -10,10 +10,11 @@ mod config_center;
 mod control;
 pub mod data;
 pub mod directory;
+mod reload;
 pub mod run;
 mod shared;
 mod snapshot;
 mod vip;
 pub mod upgrade;
 
-pub use run::{Addresses, Ending, Options, Proxy, Running, StartError};
+pub use run::{Addresses, Ending, Handle, Options, Proxy, Running, StartError};

@@ -19,6 +19,7 @@ use super::directory::{self, Directory};
 use super::shared::Shared;
 use crate::core::{Command, Core, Settings, Side};
 use crate::health::{Lifecycle, Monitor};
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::{Bugs, Config, routing};
 
@@ -30,6 +31,9 @@ pub struct Options {
     /// Where the configuration was read from: what a reload reads again. Without it there is
     /// nothing to reload.
     pub file: Option<PathBuf>,
+    /// Whose levels the admin interface shows and changes, and where the sidecar's threads log
+    /// to. Without it they log to whatever is the process's default, and levels cannot be changed.
+    pub logs: Option<(Logs, tracing::Dispatch)>,
 }
 
 /// Where a sidecar listens: as configured, with the kernel's choice for a port of 0.
@@ -152,6 +156,7 @@ impl Proxy {
                 }),
             })?
         };
+        let dispatch = options.logs.as_ref().map(|(_, dispatch)| dispatch.clone());
         let (report, done) = mpsc::unbounded_channel();
         let control = Control {
             data,
@@ -166,13 +171,15 @@ impl Proxy {
                 done,
                 report,
             },
+            file: options.file,
+            logs: options.logs.as_ref().map(|(logs, _)| logs.clone()),
             draining: None,
             shared: Arc::clone(&shared),
         };
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                let _ = admin;
+                let _default = dispatch.as_ref().map(tracing::dispatcher::set_default);
                 runtime.block_on(control.run())
             })?;
         Ok(Running {
@@ -231,8 +238,14 @@ impl Running {
         &self.metrics
     }
 
-    /// Begins a graceful end and returns at once: deregisters, sends GoAway, finishes what is in
-    /// flight, ends.
+    /// For orders, also while somebody else waits.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            orders: self.orders.clone(),
+        }
+    }
+
+    /// As [`Handle::drain`].
     pub fn drain(&self) {
         let _ = self.orders.send(Order::Drain);
     }
@@ -263,5 +276,30 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.orders.send(Order::Stop);
         self.join();
+    }
+}
+
+/// Gives orders to a sidecar that runs. An order to one that has ended does nothing.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Handle {
+    /// Begins a graceful end and returns at once: deregisters, sends GoAway, finishes what is in
+    /// flight, ends.
+    pub fn drain(&self) {
+        let _ = self.orders.send(Order::Drain);
+    }
+
+    /// Ends it at once.
+    pub fn stop(&self) {
+        let _ = self.orders.send(Order::Stop);
+    }
+
+    /// Reads the configuration's file again and takes what has changed, or nothing where
+    /// something is wrong; what came of it is logged, and an event.
+    pub fn reload(&self) {
+        let _ = self.orders.send(Order::Reload(None));
     }
 }

@@ -15,7 +15,7 @@ use crate::routing::Table;
 use crate::{Bugs, Config, discovery};
 
 /// Events that are kept; older ones are let go of.
-pub const EVENTS_KEPT: usize = 1024;
+pub(super) const EVENTS_KEPT: usize = 1024;
 
 /// One for each sidecar.
 #[derive(Debug)]

@@ -1,3 +1,5 @@
+//! Orders and what is told of them, step by step.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 

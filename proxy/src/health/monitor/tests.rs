@@ -1,3 +1,5 @@
+//! The two laws of detection, on virtual time.
+
 use meshproof_input::Millis;
 use proptest::prelude::*;
 

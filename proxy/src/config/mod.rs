@@ -1,20 +1,37 @@
 //! The YAML file: what a sidecar is, where it listens, whom it asks.
+//!
+//! [`Config::parse`] reads one and says what is wrong with it, with line, caret and what to type.
+//! [`Config::reload`] reads one for a sidecar that runs: what cannot change while it runs must
+//! not, or nothing of the file is taken.
+
+mod check;
+mod parse;
+mod places;
+mod reload;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use meshproof_input::Millis;
+use meshproof_input::{Addr, Millis, Socket};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use parse::schema;
+pub use reload::{FIXED, Reload};
 
 use crate::Bug;
 
 /// The whole file. Every value but `name`, `address` and `run` has a default.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Name of this instance, in logs, metrics and at the config center.
     pub name: String,
     /// The pod's IP address, as the config center tells it to others.
+    #[serde(deserialize_with = "parse::ip")]
+    #[schemars(with = "Addr")]
     pub address: std::net::IpAddr,
     /// Directory of this instance alone: upgrade socket, lock, snapshot. Two sidecars with
     /// different directories never meet.
@@ -29,10 +46,12 @@ pub struct Config {
     #[serde(default)]
     pub outbound: Outbound,
     /// The application API; SOFARPC expects 127.0.0.1:13330.
-    #[serde(default = "default_api")]
+    #[serde(default = "default_api", deserialize_with = "parse::socket")]
+    #[schemars(with = "Socket")]
     pub api: SocketAddr,
     /// The admin interface; a loopback address.
-    #[serde(default = "default_admin")]
+    #[serde(default = "default_admin", deserialize_with = "parse::socket")]
+    #[schemars(with = "Socket")]
     pub admin: SocketAddr,
     /// The config center as `http://HOST:PORT`; none: static routes and VIPs only.
     #[serde(default)]
@@ -69,7 +88,7 @@ fn default_admin() -> SocketAddr {
 }
 
 /// Protocols as people write them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaks {
     /// BOLT, v1 and v2.
@@ -79,12 +98,16 @@ pub enum Speaks {
 }
 
 /// From the network to the app.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inbound {
     /// Where others call this pod.
+    #[serde(deserialize_with = "parse::socket")]
+    #[schemars(with = "Socket")]
     pub listen: SocketAddr,
     /// Where the app serves.
+    #[serde(deserialize_with = "parse::socket")]
+    #[schemars(with = "Socket")]
     pub app: SocketAddr,
     /// What is let in; a frame of anything else is refused.
     pub protocols: Vec<Speaks>,
@@ -101,10 +124,12 @@ impl Default for Inbound {
 }
 
 /// From the app to the network.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
     /// Where the app calls out.
+    #[serde(deserialize_with = "parse::socket")]
+    #[schemars(with = "Socket")]
     pub listen: SocketAddr,
     /// What is let out.
     pub protocols: Vec<Speaks>,
@@ -129,7 +154,7 @@ impl Default for Outbound {
 }
 
 /// How a provider is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// One after the other.
@@ -142,7 +167,7 @@ pub enum Balance {
 }
 
 /// One rule. What it does not name, it does not ask for; the first that holds is taken.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
     /// The service of the call.
@@ -156,10 +181,12 @@ pub struct Route {
 }
 
 /// The VIP name service.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VipNames {
     /// Its address; none: the system's resolver.
+    #[serde(deserialize_with = "parse::socket_or_none")]
+    #[schemars(with = "Option<Socket>")]
     pub server: Option<SocketAddr>,
     /// How long an answer is waited for.
     pub timeout: Millis,
@@ -179,7 +206,7 @@ impl Default for VipNames {
 
 /// Heartbeats to the app: sent every `interval`, lost when not answered within `timeout`; after
 /// `misses` in a row the app is taken for lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
     /// From one to the next.
@@ -201,7 +228,7 @@ impl Default for Heartbeat {
 }
 
 /// How long things may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// A call whose frame names no time-out.
@@ -235,7 +262,7 @@ impl Default for Timeouts {
 }
 
 /// How much of things there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Longest frame, in bytes.
@@ -263,7 +290,7 @@ impl Default for Limits {
 }
 
 /// Connections to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// Connections at most to one address in one protocol and version.
@@ -282,7 +309,7 @@ impl Default for Upstream {
 }
 
 /// Who shares upstream connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
     /// Clients share them. A request that comes from the server is passed on only while one
@@ -294,7 +321,7 @@ pub enum Sharing {
 }
 
 /// What is logged.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `error`, `warn`, `info` (the default), `debug`, `trace`, `off`.
