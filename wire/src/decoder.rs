@@ -17,15 +17,23 @@
 //! assert_eq!(decoder.account().framed, 66);
 //! ```
 
+mod evidence;
+mod message;
+mod partial;
 mod resync;
+mod step;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::bolt::{self, Step};
 use crate::detect::{self, Verdict};
 use crate::{Frame, Head, Protocol};
 
+use message::{Fed, Message};
+use partial::{FRONT_BYTES, Partial};
 use resync::{Found, Rest, Search};
+use step::{Http, Step, step};
 
 /// What a consumer wants of each frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +115,8 @@ impl Account {
 
 /// Decodes one direction of one connection.
 ///
-/// Holds the front of one head while it passes over bodies; a whole frame where frames are asked
+/// Holds the front of one frame while it passes over bodies (of BOLT up to 24 bytes, of TR up to
+/// its class, of HTTP its head, or a message whose end shows only when it comes); a whole frame where frames are asked
 /// for (up to [`Limits::frame_bytes_max`], growing as its bytes come); up to
 /// [`Limits::resync_bytes_max`] while it looks for a frame, whose delivery is then late by up to
 /// three more frames.
@@ -127,6 +136,7 @@ pub struct Decoder<M> {
     too_long: u64,
     /// The first bytes of the stream, to name it by should it be foreign.
     front: Partial,
+    http: Http,
 }
 
 /// Offsets go no further than this, so that lengths can be added to them; a stream of 4 EiB is none.
@@ -136,42 +146,26 @@ const OFFSET_MAX: u64 = 1 << 62;
 enum State<M> {
     /// Between two frames.
     Boundary,
-    /// Within the fixed part of a frame; the mark is that of its first byte.
+    /// Within the front of a frame; the mark is that of its first byte.
     Head(Partial, M),
     /// Behind the fixed part of a frame.
     Body(Body<M>),
     /// No boundary is known.
     Search(Box<Search<M>>),
+    /// Within a message whose end shows only when it comes.
+    Message(Box<Message<M>>),
+    /// In a stream of messages that cannot be paired any more, because some were lost.
+    Lost,
     /// Nothing here is for us.
     Foreign,
 }
 
-/// The front of a head.
-#[derive(Clone, Copy, Debug, Default)]
-struct Partial {
-    bytes: [u8; bolt::Head::BYTES_MAX],
-    /// `0 <= len <= bytes.len()`
-    len: usize,
-}
-
-impl Partial {
-    fn filled(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
-    }
-
-    /// Takes bytes from the front of `input` until `until` are there; returns how many.
-    fn take(&mut self, input: &[u8], until: usize) -> usize {
-        let room = self
-            .bytes
-            .get_mut(self.len..until.min(bolt::Head::BYTES_MAX))
-            .unwrap_or(&mut []);
-        let taken = room.len().min(input.len());
-        room.iter_mut()
-            .zip(input)
-            .for_each(|(to, from)| *to = *from);
-        self.len += taken;
-        taken
-    }
+/// What became of the front of a frame.
+enum Partly {
+    /// So many bytes of the input were taken.
+    Taken(usize),
+    /// It is none; so many bytes of the input were taken up to its end.
+    Again(Partial, usize),
 }
 
 /// A frame whose end is still to come.
@@ -205,15 +199,37 @@ impl<M: Copy> Decoder<M> {
             unsettled: 0,
             too_long: 0,
             front: Partial::default(),
+            http: Http::default(),
         }
+    }
+
+    /// The other direction speaks this. HTTP answers are taken for those of the application API
+    /// where it does; nothing in them would tell. To be said before their first byte is fed.
+    pub fn expect_answers(&mut self, protocol: Protocol) {
+        self.http.answers = protocol == Protocol::MeshApi;
     }
 
     /// Takes the next bytes of the stream; `mark` says where they came from.
     pub fn feed(&mut self, mark: M, bytes: &[u8], sink: &mut impl FnMut(Decoded<M>)) {
-        let mut rest = bytes;
         if self.verdict == Verdict::Undecided {
-            self.front.take(rest, bolt::Head::BYTES_MAX);
+            self.front.take(bytes, FRONT_BYTES);
         }
+        if let Some((first, partial, taken)) = self.feed_until_again(mark, bytes, sink) {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            self.feed_again((first, partial), (mark, rest), sink);
+        }
+    }
+
+    /// Takes bytes; those that proved to be no front of a frame come back, with how many of
+    /// `bytes` were taken up to their end.
+    #[inline]
+    fn feed_until_again(
+        &mut self,
+        mark: M,
+        bytes: &[u8],
+        sink: &mut impl FnMut(Decoded<M>),
+    ) -> Option<(M, Partial, usize)> {
+        let mut rest = bytes;
         while !rest.is_empty() {
             let taken = match &mut self.state {
                 State::Boundary => self.boundary(mark, rest, sink),
@@ -237,8 +253,15 @@ impl<M: Copy> Decoder<M> {
                     }
                 }
                 State::Head(partial, first) => {
-                    let (partial, first) = (*partial, *first);
-                    self.partial_head(partial, first, mark, rest, sink)
+                    let (partial, first) = (std::mem::take(partial), *first);
+                    match self.partial_head(partial, first, mark, rest, sink) {
+                        Partly::Taken(taken) => taken,
+                        Partly::Again(partial, taken) => {
+                            self.at += taken as u64;
+                            let taken = bytes.len() - rest.len() + taken;
+                            return Some((first, partial, taken));
+                        }
+                    }
                 }
                 State::Search(search) => {
                     let taken = search.take(mark, rest, &self.limits);
@@ -246,6 +269,24 @@ impl<M: Copy> Decoder<M> {
                     self.search(Rest::MayCome, sink);
                     rest = rest.get(taken..).unwrap_or(&[]);
                     continue;
+                }
+                State::Message(message) => {
+                    match message.feed(mark, rest, self.limits.frame_bytes_max) {
+                        Fed::All => rest.len(),
+                        Fed::Ended(taken) => {
+                            self.end_message(sink);
+                            taken
+                        }
+                        Fed::Malformed => {
+                            self.account.skipped += message.bytes.len() as u64;
+                            self.state = State::Lost;
+                            rest.len()
+                        }
+                    }
+                }
+                State::Lost => {
+                    self.account.skipped += rest.len() as u64;
+                    rest.len()
                 }
                 State::Foreign => {
                     self.account.foreign += rest.len() as u64;
@@ -255,6 +296,7 @@ impl<M: Copy> Decoder<M> {
             self.at += taken as u64;
             rest = rest.get(taken..).unwrap_or(&[]);
         }
+        None
     }
 
     /// The stream lacks `len` bytes here. A frame whose end lies behind them or right at their
@@ -267,7 +309,7 @@ impl<M: Copy> Decoder<M> {
         let at = self.at;
         self.at = at.saturating_add(len).min(OFFSET_MAX);
         match &mut self.state {
-            State::Foreign => return,
+            State::Foreign | State::Lost => return,
             State::Body(body) => {
                 let lost = body.left.min(len);
                 body.left -= lost;
@@ -281,24 +323,34 @@ impl<M: Copy> Decoder<M> {
                     return;
                 }
             }
-            State::Head(partial, _) => self.account.incomplete += partial.len as u64,
+            State::Head(partial, _) => self.account.incomplete += partial.len() as u64,
+            State::Message(message) => self.account.incomplete += message.bytes.len() as u64,
             State::Boundary | State::Search(_) => {}
         }
-        self.state = State::Search(Box::new(Search::at(self.at)));
+        self.state = self.searching(self.at);
     }
 
     /// The stream ends here. What was begun is handed out as cut.
     pub fn finish(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
         self.settle(sink);
         match std::mem::replace(&mut self.state, State::Boundary) {
-            State::Boundary | State::Foreign => {}
-            State::Head(partial, _) => match bolt::Head::parse(partial.filled()) {
-                Step::Malformed(_) => {
-                    self.account.foreign += partial.len as u64;
+            State::Boundary | State::Foreign | State::Lost => {}
+            State::Head(partial, _) => match step(partial.filled(), &self.http) {
+                Step::Malformed => {
+                    self.account.foreign += partial.len() as u64;
                     self.verdict = Verdict::Unknown;
                 }
-                _ => self.account.incomplete += partial.len as u64,
+                _ => self.account.incomplete += partial.len() as u64,
             },
+            State::Message(message) if message.may_close() => {
+                let len = message.bytes.len() as u64;
+                self.state = State::Message(message);
+                if let State::Message(message) = &mut self.state {
+                    message.head.len = len;
+                }
+                self.end_message(sink);
+            }
+            State::Message(message) => self.account.incomplete += message.bytes.len() as u64,
             State::Body(mut body) => {
                 body.missing += body.left;
                 body.left = 0;
@@ -360,25 +412,24 @@ impl<M: Copy> Decoder<M> {
         while !rest.is_empty() {
             let taken = input.len() - rest.len();
             let offset = self.at + taken as u64;
-            let parsed = match bolt::Head::parse(rest) {
-                Step::Head(parsed) => parsed,
-                Step::Need(_) => {
+            let (head, certain) = match step(rest, &self.http) {
+                Step::Head { head, certain } => (head, certain),
+                Step::Need(_) | Step::NeedLine => {
                     let mut partial = Partial::default();
-                    partial.take(rest, bolt::Head::BYTES_MAX);
+                    partial.take(rest, usize::MAX);
                     self.state = State::Head(partial, mark);
                     return input.len();
                 }
-                Step::Malformed(_) => {
-                    // The slow way: it names what is foreign, and looks for a frame otherwise.
+                // The slow way: it names what is foreign, and looks for a frame otherwise.
+                Step::Malformed | Step::Endless(_) => {
                     self.state = State::Head(Partial::default(), mark);
                     return taken;
                 }
             };
-            if !self.accepts(&parsed) {
-                self.state = State::Search(Box::new(Search::at(offset)));
+            if !self.accepts(&head, certain) {
+                self.state = self.searching(offset);
                 return taken;
             }
-            let head = Head::from(&parsed);
             match usize::try_from(head.len) {
                 Ok(len) if len <= rest.len() => {
                     let (whole, behind) = rest.split_at(len);
@@ -410,7 +461,7 @@ impl<M: Copy> Decoder<M> {
         input.len()
     }
 
-    /// Decodes from within a head on; returns how many bytes were taken.
+    /// Decodes from within the front of a frame on.
     fn partial_head(
         &mut self,
         mut partial: Partial,
@@ -418,65 +469,114 @@ impl<M: Copy> Decoder<M> {
         mark: M,
         input: &[u8],
         sink: &mut impl FnMut(Decoded<M>),
-    ) -> usize {
+    ) -> Partly {
         let mut taken = 0;
         loop {
             let rest = input.get(taken..).unwrap_or(&[]);
-            let until = match bolt::Head::parse(partial.filled()) {
+            let until = match step(partial.filled(), &self.http) {
                 Step::Need(until) => until,
-                Step::Head(parsed) if self.accepts(&parsed) => {
-                    let head = Head::from(&parsed);
+                Step::NeedLine => match memchr::memchr(b'\n', rest) {
+                    Some(at) => partial.len() + at + 1,
+                    None => usize::MAX,
+                },
+                Step::Head { head, certain } if self.accepts(&head, certain) => {
+                    let len = partial.len() as u64;
                     self.state = State::Body(Body {
                         head,
-                        offset: self.at + taken as u64 - partial.len as u64,
+                        offset: self.at + taken as u64 - len,
                         first,
                         last: mark,
-                        left: head.len - partial.len as u64,
+                        left: head.len - len,
                         missing: 0,
                         bytes: self.collect(partial.filled()),
                     });
-                    if head.len == partial.len as u64 {
+                    if head.len == len {
                         self.end_body(sink);
                     }
-                    return taken;
+                    return Partly::Taken(taken);
                 }
-                Step::Malformed(_) if self.verdict == Verdict::Undecided => {
+                Step::Endless(head) if self.accepts(&head, true) => {
+                    let offset = self.at + taken as u64 - partial.len() as u64;
+                    let mut message = Message::new(head, offset, first);
+                    // Only its head is there.
+                    message.feed(mark, partial.filled(), u64::MAX);
+                    self.state = State::Message(Box::new(message));
+                    return Partly::Taken(taken);
+                }
+                Step::Malformed if self.verdict == Verdict::Undecided => {
                     match detect::look(partial.filled()) {
-                        Verdict::Undecided => partial.len + 1,
+                        Verdict::Undecided => partial.len() + 1,
                         Verdict::Unknown | Verdict::Known(_) => break,
                         named => {
                             self.verdict = named;
-                            self.account.foreign += partial.len as u64;
+                            self.account.foreign += partial.len() as u64;
                             self.state = State::Foreign;
-                            return taken;
+                            return Partly::Taken(taken);
                         }
                     }
                 }
-                Step::Head(_) | Step::Malformed(_) => break,
+                Step::Head { .. } | Step::Endless(_) | Step::Malformed => break,
             };
             if rest.is_empty() {
                 self.state = State::Head(partial, first);
-                return taken;
+                return Partly::Taken(taken);
             }
             taken += partial.take(rest, until);
         }
         // No head. Its bytes may hold the front of one: they are looked at once more.
-        let mut search = Search::at(self.at + taken as u64 - partial.len as u64);
-        search.take(first, partial.filled(), &self.limits);
-        self.state = State::Search(Box::new(search));
-        taken
+        Partly::Again(partial, taken)
+    }
+
+    /// Looks for a frame in the bytes of what proved to be the front of none, and goes on with
+    /// what follows them. A loop and no recursion: each front may hold another one.
+    #[cold]
+    fn feed_again(
+        &mut self,
+        (first, partial): (M, Partial),
+        (mark, rest): (M, &[u8]),
+        sink: &mut impl FnMut(Decoded<M>),
+    ) {
+        self.at -= partial.len() as u64;
+        self.state = self.searching(self.at);
+        let mut waiting = vec![(mark, Cow::Borrowed(rest), 0)];
+        waiting.push((first, Cow::Owned(partial.into_vec()), 0));
+        while let Some((mark, bytes, at)) = waiting.pop() {
+            let rest = bytes.get(at..).unwrap_or(&[]);
+            let Some(front) = self.feed_until_again(mark, rest, sink) else {
+                continue;
+            };
+            let (first, partial, taken) = front;
+            self.at -= partial.len() as u64;
+            self.state = self.searching(self.at);
+            waiting.push((mark, bytes, at + taken));
+            waiting.push((first, Cow::Owned(partial.into_vec()), 0));
+        }
+    }
+
+    /// The state in which the next frame is looked for from `offset` on.
+    fn searching(&self, offset: u64) -> State<M> {
+        if self.http.settled {
+            State::Lost
+        } else {
+            State::Search(Box::new(Search::at(offset)))
+        }
     }
 
     /// Whether a head is taken for that of a frame, where a frame must begin.
-    fn accepts(&mut self, head: &bolt::Head) -> bool {
+    #[inline]
+    fn accepts(&mut self, head: &Head, certain: bool) -> bool {
         if self.verdict == Verdict::Undecided {
-            if !detect::is_bolt(head) {
+            if !certain {
                 return false;
             }
-            self.verdict = Verdict::Known(head.version.protocol());
+            self.verdict = Verdict::Known(head.protocol);
         }
-        let fits = head.frame_len() <= self.limits.frame_bytes_max;
+        let fits = head.len <= self.limits.frame_bytes_max;
         self.too_long += u64::from(!fits);
+        if head.protocol == Protocol::MeshApi {
+            self.http.settled = true;
+            self.http.messages = head.id.0;
+        }
         fits
     }
 
@@ -500,6 +600,25 @@ impl<M: Copy> Decoder<M> {
             frame: body.bytes.map(|bytes| Frame {
                 head: body.head,
                 bytes: Bytes::from(bytes),
+            }),
+        });
+    }
+
+    /// Hands out the message that has ended.
+    fn end_message(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
+        let State::Message(message) = std::mem::replace(&mut self.state, State::Boundary) else {
+            return;
+        };
+        self.account.framed += message.head.len;
+        sink(Decoded {
+            head: message.head,
+            offset: message.offset,
+            first: message.first,
+            last: message.last,
+            missing: 0,
+            frame: (self.detail == Detail::Frames).then(|| Frame {
+                head: message.head,
+                bytes: Bytes::from(message.bytes),
             }),
         });
     }
@@ -543,21 +662,20 @@ impl<M: Copy> Decoder<M> {
             let Some(first) = search.mark(offset).filter(|_| !held.is_empty()) else {
                 return;
             };
-            let parsed = match bolt::Head::parse(held) {
-                Step::Head(parsed) if self.accepts(&parsed) => parsed,
-                Step::Need(_) => {
+            let head = match step(held, &self.http) {
+                Step::Head { head, certain } if self.accepts(&head, certain) => head,
+                Step::Need(_) | Step::NeedLine => {
                     let mut partial = Partial::default();
-                    partial.take(held, bolt::Head::BYTES_MAX);
+                    partial.take(held, usize::MAX);
                     self.state = State::Head(partial, first);
                     return;
                 }
-                Step::Head(_) | Step::Malformed(_) => {
+                Step::Head { .. } | Step::Endless(_) | Step::Malformed => {
                     search.again();
                     self.state = State::Search(search);
                     return;
                 }
             };
-            let head = Head::from(&parsed);
             let whole = usize::try_from(head.len)
                 .ok()
                 .and_then(|len| held.get(..len));
@@ -605,6 +723,8 @@ impl<M: Copy> Decoder<M> {
 
     fn name_by_front(&self) -> Verdict {
         match detect::look(self.front.filled()) {
+            Verdict::Known(Protocol::Tr) => Verdict::Tr,
+            Verdict::Known(Protocol::MeshApi) => Verdict::Http1,
             Verdict::Undecided | Verdict::Known(_) => Verdict::Unknown,
             named => named,
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::bolt;
 use crate::protocol::Protocol;
+use crate::{bolt, mesh_api, tr};
 
 /// What a stream was found to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub enum Verdict {
     Http2,
     /// Dubbo with its own 16-byte header.
     Dubbo,
-    /// TR, protocol code 13.
+    /// TR, protocol code 13, whose frames cannot be read: another serializer than Hessian.
     Tr,
     /// None of these.
     Unknown,
@@ -67,7 +67,7 @@ const HTTP1_STARTS: [&[u8]; 10] = [
 ];
 
 /// The most bytes that [`look`] asks for.
-pub const LOOK_BYTES_MAX: usize = 24;
+pub const LOOK_BYTES_MAX: usize = 28;
 
 /// Looks at the first bytes of a stream. Never [`Verdict::Undecided`] from [`LOOK_BYTES_MAX`] on.
 pub fn look(front: &[u8]) -> Verdict {
@@ -78,9 +78,11 @@ pub fn look(front: &[u8]) -> Verdict {
             bolt::Step::Need(_) => Verdict::Undecided,
             _ => Verdict::Unknown,
         },
-        [0x0d] | [0x0d, 0 | 1] => Verdict::Undecided,
-        // 1 Hessian, 2 Java, 3 its own, 4 Hessian 2.
-        [0x0d, 0 | 1, 1..=4, ..] => Verdict::Tr,
+        [0x0d, ..] => match tr::Head::parse(front) {
+            tr::Step::Head(_) => Verdict::Known(Protocol::Tr),
+            tr::Step::Need(_) => Verdict::Undecided,
+            tr::Step::Malformed(_) => Verdict::Unknown,
+        },
         [0xda] => Verdict::Undecided,
         [0xda, 0xbb, ..] => Verdict::Dubbo,
         // Change cipher spec, alert, handshake, application data; the version starts with 3.
@@ -107,8 +109,13 @@ fn server_settings(front: &[u8]) -> Verdict {
 }
 
 fn text(front: &[u8]) -> Verdict {
+    let api = mesh_api::begins(front);
     if front.starts_with(HTTP2_PREFACE) {
         Verdict::Http2
+    } else if api == Some(true) {
+        Verdict::Known(Protocol::MeshApi)
+    } else if api.is_none() {
+        Verdict::Undecided
     } else if HTTP1_STARTS.iter().any(|start| front.starts_with(start)) {
         Verdict::Http1
     } else if HTTP2_PREFACE.starts_with(front)
@@ -119,6 +126,18 @@ fn text(front: &[u8]) -> Verdict {
         Verdict::Unknown
     }
 }
+
+/// Whether HTTP/1 answers begin so.
+pub(crate) fn is_answer(front: &[u8]) -> bool {
+    front.starts_with(ANSWER_START)
+}
+
+/// Whether HTTP/1 answers may begin so, once more is there.
+pub(crate) fn may_be_answer(front: &[u8]) -> bool {
+    ANSWER_START.starts_with(front)
+}
+
+const ANSWER_START: &[u8] = b"HTTP/1.";
 
 #[cfg(test)]
 mod tests {
@@ -156,7 +175,15 @@ mod tests {
         check(b"\0\0\x12\x04\0\0\0\0\0\0\x03", Verdict::Http2);
         check(b"\0\0\x13\x04\0\0\0\0\0\0\x03", Verdict::Unknown);
         check(&[0xda, 0xbb, 0xe2, 0, 0x1c], Verdict::Dubbo);
-        check(&[0x0d, 0, 4, 2, 0], Verdict::Tr);
+        check(
+            &tr::heartbeat(crate::RequestId(1)),
+            Verdict::Known(Protocol::Tr),
+        );
+        check(&[0x0d, 0, 4, 2, 0], Verdict::Undecided);
+        let subscribe = b"POST /services/subscribe HTTP/1.1\r\n";
+        check(subscribe, Verdict::Known(Protocol::MeshApi));
+        check(b"POST /services/subscribers HTTP/1.1\r\n", Verdict::Http1);
+        check(b"POST /configs", Verdict::Undecided);
         check(&[0x0d, 0, 9], Verdict::Unknown);
         check(b"SSH-2.0-OpenSSH", Verdict::Unknown);
         check(b"", Verdict::Undecided);

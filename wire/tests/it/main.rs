@@ -10,3 +10,4 @@ mod hessian_vectors;
 mod loss;
 mod properties;
 mod sofarpc;
+mod tr_captures;
