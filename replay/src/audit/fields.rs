@@ -8,9 +8,6 @@ use meshproof_wire::hessian::{Document, NodeId, Value};
 
 use crate::map::PathPattern;
 
-/// The serializer's code for Hessian.
-const HESSIAN: u8 = 1;
-
 /// A decoded value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Content<'a> {
@@ -178,20 +175,31 @@ pub(super) fn fields(frame: &Frame, mut each: impl FnMut(&Place<'_>, Content<'_>
         };
         each(&place, Content::Text(value));
     }
-    let (Some(parts), true) = (frame.parts(), frame.head.codec == HESSIAN) else {
-        return;
-    };
-    let content = frame.content();
-    if content.is_empty() {
-        return;
+    // What says how a frame of TR travels is an object of its own.
+    if let Some(parts) = frame.tr_parts() {
+        let bytes = frame.bytes.get(parts.connection.clone());
+        let (document, _) = Document::parse(bytes.unwrap_or_default());
+        body(
+            &document,
+            parts.connection.start,
+            Some("connection"),
+            &mut each,
+        );
     }
-    let (document, _) = Document::parse(content);
-    let base = parts.content.start;
-    body(&document, base, &mut each);
+    let content = frame.content_range().filter(|range| !range.is_empty());
+    if let (Some(content), true) = (content, frame.head.is_hessian()) {
+        let (document, _) = Document::parse(frame.content());
+        body(&document, content.start, None, &mut each);
+    }
 }
 
-/// The values of a body, in the order of its bytes.
-fn body(document: &Document, base: usize, each: &mut dyn FnMut(&Place<'_>, Content<'_>)) {
+/// The values of a body, in the order of its bytes; paths begin with `name`, where there is one.
+fn body(
+    document: &Document,
+    base: usize,
+    name: Option<&str>,
+    each: &mut dyn FnMut(&Place<'_>, Content<'_>),
+) {
     // Each visited container leaves a step that points to the one above it, so that a path is put
     // together only where somebody asks for it.
     struct Trail<'d> {
@@ -201,13 +209,23 @@ fn body(document: &Document, base: usize, each: &mut dyn FnMut(&Place<'_>, Conte
     const TOP: usize = usize::MAX;
     let mut trails: Vec<Trail<'_>> = Vec::new();
     let mut todo: Vec<(NodeId, usize)> = Vec::new();
+    let top = match name {
+        Some(name) => {
+            trails.push(Trail {
+                above: TOP,
+                step: Step::Name(name),
+            });
+            0
+        }
+        None => TOP,
+    };
     for (position, root) in document.roots().iter().enumerate().rev() {
         // Behind the request stand its arguments.
         let above = if position == 0 {
-            TOP
+            top
         } else {
             trails.push(Trail {
-                above: TOP,
+                above: top,
                 step: Step::Name("args"),
             });
             trails.push(Trail {

@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 
 use meshproof_record::difference::Difference;
 use meshproof_record::row::{self, Body};
-use meshproof_wire::bolt::{self, Build};
+use meshproof_wire::bolt::Build;
 use meshproof_wire::hessian::Document;
-use meshproof_wire::{Crc, Frame, sofarpc};
+use meshproof_wire::{Crc, Frame, Head, Protocol};
 
 use super::noise::{Applied, Noise};
 use super::text::{bytes_both, shown_both};
 use super::tree::{self, Collector, Weight, is_trace};
 use crate::engine::call::Call;
 use crate::engine::judge::Compare;
+use crate::idiom;
 
 /// A response in the parts that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
-    /// `bolt-v1`, `bolt-v2`.
+    /// `bolt-v1`, `bolt-v2`, `tr`.
     pub protocol: &'a str,
     /// The serializer's code.
     pub codec: u8,
@@ -39,7 +40,7 @@ impl<'a> From<&'a Frame> for Answer<'a> {
             codec: frame.head.codec,
             status: frame.head.status,
             class: String::from_utf8_lossy(frame.class_bytes()),
-            headers: Cow::Owned(frame.headers().texts().collect()),
+            headers: Cow::Owned(headers_of(frame)),
             body: frame.content(),
         }
     }
@@ -55,6 +56,25 @@ impl<'a> From<&'a row::Response> for Answer<'a> {
             headers: Cow::Borrowed(&response.headers),
             body: &response.body.0,
         }
+    }
+}
+
+/// The header map; of TR, which has none, what its connection object says besides result and id.
+/// The server's address is left out: it is another one wherever the server is another one.
+fn headers_of(frame: &Frame) -> BTreeMap<String, String> {
+    match frame.head.protocol {
+        Protocol::Tr => {
+            let answer = idiom::tr::connection(frame).unwrap_or_default();
+            let texts = [
+                ("connection.errorMsg", answer.error_message),
+                ("connection.errorStack", answer.error_stack),
+            ];
+            texts
+                .into_iter()
+                .filter_map(|(key, text)| Some((key.to_owned(), text?)))
+                .collect()
+        }
+        _ => frame.headers().texts().collect(),
     }
 }
 
@@ -137,6 +157,17 @@ fn wire(recorded: &Frame, observed: &Frame, collector: &mut Collector<'_>) {
 
 /// Whether two frames are the same but for id and CRC: most answers of a faithful replay are.
 fn alike(recorded: &Frame, observed: &Frame) -> bool {
+    if recorded.head.protocol == Protocol::Tr {
+        let plain = |frame: &Frame| Head {
+            id: observed.head.id,
+            len: 0,
+            ..frame.head
+        };
+        return plain(recorded) == plain(observed)
+            && recorded.class_bytes() == observed.class_bytes()
+            && recorded.content() == observed.content()
+            && headers_of(recorded) == headers_of(observed);
+    }
     match (Build::of(recorded), Build::of(observed)) {
         (Some(one), Some(other)) => {
             Build {
@@ -173,8 +204,8 @@ fn collect(recorded: &Answer<'_>, observed: &Answer<'_>, collector: &mut Collect
     );
     check(
         "status",
-        recorded.status.map(status),
-        observed.status.map(status),
+        recorded.status.map(|code| status(recorded.protocol, code)),
+        observed.status.map(|code| status(observed.protocol, code)),
     );
     check(
         "codec",
@@ -193,10 +224,12 @@ fn collect(recorded: &Answer<'_>, observed: &Answer<'_>, collector: &mut Collect
 }
 
 /// A status with its name, where it has one.
-fn status(code: u16) -> String {
-    match bolt::status::name(code) {
-        Some(name) => format!("{name} ({code})"),
-        None => code.to_string(),
+fn status(protocol: &str, code: u16) -> String {
+    let name = idiom::named(protocol).map(|protocol| idiom::of(protocol).status(code));
+    match name {
+        // A name that is made of the number says no more.
+        Some(name) if !name.ends_with(&format!("-{code}")) => format!("{name} ({code})"),
+        _ => code.to_string(),
     }
 }
 
@@ -225,7 +258,8 @@ fn headers(
 /// Bodies that are not the same bytes: as trees where both are understood whole, else as bytes.
 fn bodies(recorded: &Answer<'_>, observed: &Answer<'_>, collector: &mut Collector<'_>) {
     let parse = |answer: &Answer<'_>| {
-        let hessian = answer.codec == sofarpc::CODEC_HESSIAN;
+        let hessian = idiom::named(answer.protocol)
+            .is_some_and(|protocol| idiom::is_hessian(protocol, answer.codec));
         let (document, findings) = Document::parse(hessian.then_some(answer.body)?);
         findings.is_empty().then_some(document)
     };

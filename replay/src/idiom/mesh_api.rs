@@ -15,13 +15,12 @@ pub(super) struct MeshApi;
 
 /// Which operation a request asks for; `None` of an answer, and of other paths.
 pub(crate) fn operation(request: &Frame) -> Option<Operation> {
-    Operation::of_path(Message::of(&request.bytes)?.path(&request.bytes)?)
+    Operation::of_path(&parts(request)?.0)
 }
 
 /// What an answer says; `None` where its body is no such JSON.
 pub(crate) fn answer(response: &Frame) -> Option<Answer> {
-    let message = Message::of(&response.bytes)?;
-    serde_json::from_slice(&message.body(&response.bytes)).ok()
+    serde_json::from_slice(&body(response)?).ok()
 }
 
 /// The `p` option of an address as a subscription gives it: the code of the protocol by which the
@@ -45,9 +44,8 @@ pub(crate) fn protocol_name(code: Option<&str>) -> String {
 
 impl Idiom for MeshApi {
     fn asked(&self, request: &Frame) -> Option<Asked> {
-        let message = Message::of(&request.bytes)?;
-        let path = message.path(&request.bytes)?;
-        let body: Value = serde_json::from_slice(&message.body(&request.bytes)).unwrap_or_default();
+        let (path, body) = parts(request)?;
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let app = body.get("appName").or_else(|| {
             let provider = body.get("providerMetaInfo")?;
@@ -55,9 +53,9 @@ impl Idiom for MeshApi {
         });
         Some(Asked {
             service: text(body.get("serviceName")),
-            method: Some(match Operation::of_path(path) {
+            method: Some(match Operation::of_path(&path) {
                 Some(operation) => operation.name().to_owned(),
-                None => path.to_owned(),
+                None => path,
             }),
             app: text(app),
             vip: text(body.get("targetAppAddress")),
@@ -66,8 +64,7 @@ impl Idiom for MeshApi {
     }
 
     fn argument_hash(&self, request: &Frame) -> u64 {
-        let body = Message::of(&request.bytes).map(|message| message.body(&request.bytes));
-        let hash = blake3::hash(&body.unwrap_or_default());
+        let hash = blake3::hash(&body(request).unwrap_or_default());
         let front = hash.as_bytes().first_chunk().copied().unwrap_or_default();
         u64::from_le_bytes(front)
     }
@@ -121,4 +118,19 @@ impl Idiom for MeshApi {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
         ))
     }
+}
+
+/// The body, put together where it came in chunks.
+fn body(frame: &Frame) -> Option<Vec<u8>> {
+    let pieces = Message::of(&frame.bytes)?.pieces();
+    let bytes = |piece| frame.bytes.get(piece).unwrap_or_default();
+    Some(pieces.into_iter().flat_map(bytes).copied().collect())
+}
+
+/// Path and body of a request.
+fn parts(request: &Frame) -> Option<(String, Vec<u8>)> {
+    let target = Message::of(&request.bytes)?.target(&request.bytes)?;
+    let target = std::str::from_utf8(request.bytes.get(target)?).ok()?;
+    let path = target.split(['?', '#']).next()?;
+    Some((path.to_owned(), body(request)?))
 }

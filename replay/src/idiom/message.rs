@@ -1,6 +1,5 @@
 //! Where the parts of one HTTP/1.1 message lie in its bytes.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -11,22 +10,23 @@ const LINES_MAX: usize = 128;
 const CHUNKS_MAX: usize = 1 << 16;
 
 /// One message; ranges count from its first byte and lie within it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// The first line, without its end.
     pub(crate) start: Range<usize>,
     /// Name and value of each header line, without spaces around them.
     pub(crate) headers: Vec<(Range<usize>, Range<usize>)>,
+    /// Where the head ends, its empty line included.
+    pub(crate) head_end: usize,
     /// How the end of the body is found.
     pub(crate) framing: Framing,
 }
 
 /// How the end of a body is found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is no body, or it goes to the end of the bytes and no length is said.
-    #[default]
-    Unsaid,
+    /// No length is said: it goes to the end of the bytes.
+    Unsaid(Range<usize>),
     /// A header line says its length.
     Length {
         /// The digits.
@@ -48,16 +48,27 @@ pub(crate) struct Chunk {
 }
 
 impl Message {
-    /// Takes bytes that are exactly one message; `None` where they are none.
+    /// Takes bytes that are exactly one message; `None` where they are none. A notice to go on
+    /// with the request in front of an answer is passed over.
     pub(crate) fn of(bytes: &[u8]) -> Option<Message> {
-        let head_end = memmem::find(bytes, b"\r\n\r\n")?;
-        let mut message = Message::default();
-        let mut at = 0;
+        let mut first = 0;
+        while bytes.get(first..)?.starts_with(b"HTTP/1.1 1") {
+            first += memmem::find(bytes.get(first..)?, b"\r\n\r\n")? + 4;
+        }
+        let head_end = first + memmem::find(bytes.get(first..)?, b"\r\n\r\n")?;
+        let body = head_end + 4..bytes.len();
+        let mut message = Message {
+            start: first..first,
+            headers: Vec::new(),
+            head_end: body.start,
+            framing: Framing::Unsaid(body.clone()),
+        };
+        let mut at = first;
         while at <= head_end {
             let rest = bytes.get(at..head_end + 2)?;
             let line = at..at + memmem::find(rest, b"\r\n")?;
             at = line.end + 2;
-            if line.start == 0 {
+            if line.start == first {
                 message.start = line;
                 continue;
             }
@@ -71,7 +82,6 @@ impl Message {
                 return None;
             }
         }
-        let body = head_end + 4..bytes.len();
         let value = |name: &str| {
             let is = |(key, _): &&(Range<usize>, Range<usize>)| {
                 bytes
@@ -90,7 +100,7 @@ impl Message {
         message.framing = match (is_chunked, value("content-length")) {
             (true, _) => Framing::Chunked(chunks(bytes, body.start)?),
             (false, Some(digits)) => Framing::Length { digits, body },
-            (false, None) => Framing::Unsaid,
+            (false, None) => Framing::Unsaid(body),
         };
         Some(message)
     }
@@ -98,39 +108,27 @@ impl Message {
     /// Where the bytes of the body lie.
     pub(crate) fn pieces(&self) -> Vec<Range<usize>> {
         match &self.framing {
-            Framing::Unsaid => Vec::new(),
+            Framing::Unsaid(body) if body.is_empty() => Vec::new(),
+            Framing::Unsaid(body) => vec![body.clone()],
             Framing::Length { body, .. } => vec![body.clone()],
             Framing::Chunked(chunks) => chunks.iter().map(|chunk| chunk.bytes.clone()).collect(),
         }
     }
 
-    /// The body, put together.
-    pub(crate) fn body<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let piece = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
-        match &*self.pieces() {
-            [] => Cow::Borrowed(&[]),
-            [one] => Cow::Borrowed(piece(one)),
-            many => Cow::Owned(
-                many.iter()
-                    .flat_map(|range| piece(range).iter().copied())
-                    .collect(),
-            ),
-        }
+    /// Where the target of a request lies; `None` of an answer.
+    pub(crate) fn target(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let line = bytes.get(self.start.clone())?;
+        let first = memchr::memchr(b' ', line)?;
+        let last = memchr::memrchr(b' ', line)?;
+        let is_answer = line.starts_with(b"HTTP/");
+        (!is_answer && first < last).then(|| self.start.start + first + 1..self.start.start + last)
     }
 
-    /// The words of the first line.
-    pub(crate) fn words<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a str> {
-        let line = bytes.get(self.start.clone()).unwrap_or_default();
-        std::str::from_utf8(line).unwrap_or_default().split(' ')
-    }
-
-    /// The path that is asked for, without its query; `None` of an answer.
-    pub(crate) fn path<'a>(&self, bytes: &'a [u8]) -> Option<&'a str> {
-        let mut words = self.words(bytes);
-        let method = words.next()?;
-        let target = words.next()?;
-        let path = target.split(['?', '#']).next()?;
-        (!method.starts_with("HTTP/")).then_some(path)
+    /// Whether a header says how the end of the body is found.
+    pub(crate) fn is_framing(&self, bytes: &[u8], name: &Range<usize>) -> bool {
+        let name = bytes.get(name.clone()).unwrap_or_default();
+        name.eq_ignore_ascii_case(b"content-length")
+            || name.eq_ignore_ascii_case(b"transfer-encoding")
     }
 }
 
@@ -180,11 +178,17 @@ mod tests {
         std::str::from_utf8(&bytes[range.clone()]).expect("text")
     }
 
+    fn body(bytes: &[u8], message: &Message) -> String {
+        let pieces = message.pieces();
+        pieces.iter().map(|piece| text(bytes, piece)).collect()
+    }
+
     #[test]
     fn a_length() {
         let bytes = b"POST /services/subscribe?a=b HTTP/1.1\r\nHost:  127.0.0.1:13330 \r\nContent-length: 3\r\n\r\n{ }";
         let message = Message::of(bytes).expect("a message");
-        assert_eq!(message.path(bytes), Some("/services/subscribe"));
+        let target = message.target(bytes).expect("a request");
+        assert_eq!(text(bytes, &target), "/services/subscribe?a=b");
         let (name, value) = &message.headers[0];
         assert_eq!(
             (text(bytes, name), text(bytes, value)),
@@ -194,7 +198,7 @@ mod tests {
             panic!("{message:?}");
         };
         assert_eq!(text(bytes, digits), "3");
-        assert_eq!(&*message.body(bytes), b"{ }");
+        assert_eq!(body(bytes, &message), "{ }");
     }
 
     #[test]
@@ -205,8 +209,8 @@ mod tests {
         assert_eq!(message, None, "11 bytes where 10 are said");
         let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n{\"a\r\n0B\r\n\":1,\"b\":23}\r\n0\r\nT: 1\r\n\r\n";
         let message = Message::of(bytes).expect("a message");
-        assert_eq!(message.path(bytes), None);
-        assert_eq!(&*message.body(bytes), b"{\"a\":1,\"b\":23}");
+        assert_eq!(message.target(bytes), None);
+        assert_eq!(body(bytes, &message), "{\"a\":1,\"b\":23}");
     }
 
     #[test]

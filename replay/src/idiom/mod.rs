@@ -7,12 +7,13 @@
 mod bolt;
 pub(crate) mod mesh_api;
 pub(crate) mod message;
+pub(crate) mod tr;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use meshproof_wire::{Frame, Protocol, RequestId};
+use meshproof_wire::{Frame, Head, Kind, Protocol, RequestId};
 
 /// What a request says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub(crate) trait Idiom: Sync {
 /// The idiom of a protocol.
 pub(crate) fn of(protocol: Protocol) -> &'static dyn Idiom {
     match protocol {
+        Protocol::Tr => &tr::Tr,
         Protocol::MeshApi => &mesh_api::MeshApi,
         _ => &bolt::Bolt,
     }
@@ -97,4 +99,30 @@ pub(crate) fn family(protocol: Protocol) -> Protocol {
         Protocol::BoltV2 => Protocol::BoltV1,
         other => other,
     }
+}
+
+/// The protocol of a name, as records hold it.
+pub(crate) fn named(name: &str) -> Option<Protocol> {
+    [
+        Protocol::BoltV1,
+        Protocol::BoltV2,
+        Protocol::Tr,
+        Protocol::MeshApi,
+    ]
+    .into_iter()
+    .find(|protocol| protocol.name() == name)
+}
+
+/// Whether content under this serializer's code is Hessian.
+pub(crate) fn is_hessian(protocol: Protocol, codec: u8) -> bool {
+    let head = Head {
+        protocol,
+        kind: Kind::Response,
+        id: RequestId(0),
+        len: 0,
+        codec,
+        timeout_ms: None,
+        status: None,
+    };
+    head.is_hessian()
 }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use meshproof_wire::Frame;
 use meshproof_wire::bolt::HeaderMap;
+use meshproof_wire::{Frame, Head, Protocol};
 
 use super::shape::{self, Form, Part, Shape};
 use super::text::{Hits, Rules};
-use super::{header_map, hessian};
+use super::{header_map, hessian, json, lines};
 use crate::map::Keep;
 
 /// Bytes of a frame that take the place of others.
@@ -70,9 +70,11 @@ pub(super) fn changes(rules: &Rules, keep: Keep, frame: &Frame, hits: &mut Hits)
             hits,
             notes: &mut notes,
         };
-        changes.extend(match part.form {
+        changes.extend(match &part.form {
             Form::HeaderMap => header_map::changes(&mut editor),
             Form::Hessian => hessian::changes(&mut editor),
+            Form::Lines(message) => lines::changes(&mut editor, message),
+            Form::Json(pieces) => json::changes(&mut editor, pieces),
             Form::Other => other(&mut editor),
         });
     }
@@ -164,7 +166,7 @@ fn is_same_structure(
     keep: Keep,
     notes: Notes,
 ) -> bool {
-    let Ok(new) = Frame::parse(Bytes::from(apply(&frame.bytes, changes))) else {
+    let Some(new) = parsed(frame, Bytes::from(apply(&frame.bytes, changes))) else {
         return false;
     };
     let Some(new_shape) = shape::of(&new) else {
@@ -175,20 +177,30 @@ fn is_same_structure(
     let blanked = notes.body_bytes > 0 && !keep.undecodable;
     let same_part = |(old, new_part): (&Part, &Part)| {
         let bytes = |frame: &Frame, part: &Part| frame.bytes.slice(part.range.clone());
-        old.form == new_part.form
-            && match old.form {
-                Form::HeaderMap => {
-                    notes.header_damage > 0
-                        || header_map::is_same(
-                            &HeaderMap::parse(&frame.bytes, old.range.clone()),
-                            &HeaderMap::parse(&new.bytes, new_part.range.clone()),
-                        )
-                }
-                Form::Hessian => {
-                    blanked || hessian::is_same(&bytes(frame, old), &bytes(&new, new_part))
-                }
-                Form::Other => true,
+        match (&old.form, &new_part.form) {
+            (Form::HeaderMap, Form::HeaderMap) => {
+                notes.header_damage > 0
+                    || header_map::is_same(
+                        &HeaderMap::parse(&frame.bytes, old.range.clone()),
+                        &HeaderMap::parse(&new.bytes, new_part.range.clone()),
+                    )
             }
+            (Form::Hessian, Form::Hessian) => {
+                blanked || hessian::is_same(&bytes(frame, old), &bytes(&new, new_part))
+            }
+            (Form::Lines(old), Form::Lines(new_lines)) => {
+                lines::is_same(old, &frame.bytes, new_lines, &new.bytes)
+            }
+            (Form::Json(old), Form::Json(new_pieces)) => {
+                blanked
+                    || json::is_same(
+                        &json::joined(&frame.bytes, old),
+                        &json::joined(&new.bytes, new_pieces),
+                    )
+            }
+            (Form::Other, Form::Other) => true,
+            _ => false,
+        }
     };
     new.class_bytes() == frame.class_bytes()
         && new.head.id == frame.head.id
@@ -196,4 +208,19 @@ fn is_same_structure(
         && new.crc() == frame.crc()
         && old_parts.len() == new_parts.len()
         && old_parts.iter().zip(&new_parts).all(same_part)
+}
+
+/// Rewritten bytes as a frame of the same protocol; `None` where they are none.
+fn parsed(frame: &Frame, bytes: Bytes) -> Option<Frame> {
+    match frame.head.protocol {
+        // A message has no id on the wire, and its head says nothing that a rule could change.
+        Protocol::MeshApi => Some(Frame {
+            head: Head {
+                len: bytes.len() as u64,
+                ..frame.head
+            },
+            bytes,
+        }),
+        _ => Frame::parse(bytes).ok(),
+    }
 }

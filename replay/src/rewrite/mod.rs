@@ -19,6 +19,8 @@ mod checksum;
 mod frame;
 mod header_map;
 mod hessian;
+mod json;
+mod lines;
 mod link;
 mod packet;
 mod plan;

@@ -210,7 +210,7 @@ fn fixed_len(head: &Head) -> u64 {
     match head.protocol {
         Protocol::BoltV1 => of_v1,
         Protocol::BoltV2 => of_v1 + 2,
-        // Of others nothing is known to be harmless.
+        // Of others nothing is known to be harmless: TR has its id among what is not.
         _ => 0,
     }
 }

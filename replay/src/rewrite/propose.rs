@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use meshproof_wire::Frame;
@@ -15,6 +16,8 @@ use super::address::{self, IsTraceId};
 use super::hessian;
 use super::shape::{self, Form, Part};
 use crate::capture::{self, Captures};
+use crate::idiom::message::Message;
+use crate::json::{self, What};
 use crate::map::{Path, Step};
 use crate::pipeline::{self, Options, Visitor};
 use crate::stream::{Direction, Flow, Mark};
@@ -89,9 +92,11 @@ impl Visitor for Finder {
             return;
         };
         for part in shape.parts() {
-            match part.form {
+            match &part.form {
                 Form::HeaderMap => self.header_map(frame, &part),
                 Form::Hessian => self.hessian(frame, &part),
+                Form::Lines(message) => self.lines(frame, message),
+                Form::Json(pieces) => self.json(frame, pieces),
                 Form::Other => {}
             }
         }
@@ -149,6 +154,36 @@ impl Finder {
         for (key, value) in HeaderMap::parse(&frame.bytes, part.range.clone()).texts() {
             let last = key.rsplit('.').next().unwrap_or_default();
             self.text(last, &value, || format!("header {key}"));
+        }
+    }
+
+    fn lines(&mut self, frame: &Frame, message: &Message) {
+        for (name, value) in &message.headers {
+            let text = |range: &Range<usize>| {
+                let bytes = frame.bytes.get(range.clone()).unwrap_or_default();
+                String::from_utf8_lossy(bytes).into_owned()
+            };
+            let name = text(name);
+            self.text(&name, &text(value), || format!("header {name}"));
+        }
+        if let Some(target) = message.target(&frame.bytes) {
+            let target = frame.bytes.get(target).unwrap_or_default();
+            let target = String::from_utf8_lossy(target);
+            self.text("", &target, || "target of a request".to_owned());
+        }
+    }
+
+    fn json(&mut self, frame: &Frame, pieces: &[Range<usize>]) {
+        let body = super::json::joined(&frame.bytes, pieces);
+        for leaf in json::leaves(&body).unwrap_or_default() {
+            let (name, text) = match &leaf.what {
+                What::Text(text) => (last_name(&leaf.path), text),
+                What::Key(text) => ("", text),
+                _ => continue,
+            };
+            self.text(name, text, || {
+                format!("{} of the application api", leaf.path)
+            });
         }
     }
 

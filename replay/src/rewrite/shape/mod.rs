@@ -4,20 +4,27 @@
 //! One file per protocol; the rewriter itself knows none.
 
 mod bolt;
+mod mesh_api;
+mod tr;
 
 use std::ops::Range;
 
 use meshproof_wire::{Frame, Protocol};
 
 use super::frame::Change;
+use crate::idiom::message::Message;
 
 /// What a part of a frame is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rewrite) enum Form {
     /// The header map of BOLT.
     HeaderMap,
     /// Hessian in the dialect of SOFA.
     Hessian,
+    /// The head of an HTTP message.
+    Lines(Message),
+    /// JSON, in these pieces.
+    Json(Vec<Range<usize>>),
     /// Nothing that is understood.
     Other,
 }
@@ -65,6 +72,11 @@ pub(in crate::rewrite) fn of(frame: &Frame) -> Option<Box<dyn Shape>> {
         Protocol::BoltV1 | Protocol::BoltV2 => {
             bolt::Bolt::of(frame).map(|shape| Box::new(shape) as Box<dyn Shape>)
         }
+        Protocol::Tr => tr::Tr::of(frame).map(|shape| Box::new(shape) as Box<dyn Shape>),
+        Protocol::MeshApi => {
+            mesh_api::MeshApi::of(frame).map(|shape| Box::new(shape) as Box<dyn Shape>)
+        }
+        // A protocol that is not known here is blanked by who asks.
         _ => None,
     }
 }
