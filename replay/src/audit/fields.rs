@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use meshproof_wire::Frame;
 use meshproof_wire::hessian::{Document, NodeId, Value};
+use meshproof_wire::{Frame, Protocol, mesh_api};
 
 use crate::map::PathPattern;
 
@@ -175,6 +175,9 @@ pub(super) fn fields(frame: &Frame, mut each: impl FnMut(&Place<'_>, Content<'_>
         };
         each(&place, Content::Text(value));
     }
+    if frame.head.protocol == Protocol::MeshApi {
+        return message(frame, &mut each);
+    }
     // What says how a frame of TR travels is an object of its own.
     if let Some(parts) = frame.tr_parts() {
         let bytes = frame.bytes.get(parts.connection.clone());
@@ -190,6 +193,75 @@ pub(super) fn fields(frame: &Frame, mut each: impl FnMut(&Place<'_>, Content<'_>
     if let (Some(content), true) = (content, frame.head.is_hessian()) {
         let (document, _) = Document::parse(frame.content());
         body(&document, content.start, None, &mut each);
+    }
+}
+
+/// The headers of a message of the application API, and the values of its body. Where chunks are
+/// put together nothing says where a value stands, so each is told at the whole message.
+fn message(frame: &Frame, each: &mut dyn FnMut(&Place<'_>, Content<'_>)) {
+    let Ok(message) = mesh_api::message(frame) else {
+        return;
+    };
+    let range = 0..frame.bytes.len();
+    for (name, value) in &message.head.headers.0 {
+        let steps = [Step::Headers, Step::Name(name)];
+        let range = range.clone();
+        each(
+            &Place {
+                steps: &steps,
+                range,
+            },
+            Content::Text(value.as_bytes()),
+        );
+    }
+    if let Ok(body) = serde_json::from_slice::<serde_json::Value>(&message.body) {
+        json(&body, &mut Vec::new(), &range, each);
+    }
+}
+
+fn tell(
+    steps: &[Step<'_>],
+    range: &Range<usize>,
+    each: &mut dyn FnMut(&Place<'_>, Content<'_>),
+    content: Content<'_>,
+) {
+    let range = range.clone();
+    each(&Place { steps, range }, content);
+}
+
+/// The values of JSON. The reader goes no deeper than 128, and so does this.
+fn json<'a>(
+    value: &'a serde_json::Value,
+    steps: &mut Vec<Step<'a>>,
+    range: &Range<usize>,
+    each: &mut dyn FnMut(&Place<'_>, Content<'_>),
+) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => tell(steps, range, each, Content::Text(text.as_bytes())),
+        Value::Number(number) => {
+            if let Some(number) = number.as_i64() {
+                tell(steps, range, each, Content::Integer(number));
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                steps.push(Step::Index(index));
+                json(item, steps, range, each);
+                steps.pop();
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                steps.push(Step::Name(name));
+                steps.push(Step::Key);
+                tell(steps, range, each, Content::Text(name.as_bytes()));
+                steps.pop();
+                json(member, steps, range, each);
+                steps.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
     }
 }
 

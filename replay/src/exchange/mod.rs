@@ -183,7 +183,7 @@ pub struct Half {
     pub mark: Mark,
     /// Stream offset of its first byte.
     pub offset: u64,
-    /// What its first bytes say.
+    /// What its first bytes say; of a request in TR also the time-out that stands in its body.
     pub head: Head,
     /// Bytes of the frame that the capture lacks; 0 for a whole one.
     pub missing: u64,

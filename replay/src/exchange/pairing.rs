@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meshproof_wire::decoder::Decoded;
-use meshproof_wire::{Crc, Kind, Protocol, RequestId};
+use meshproof_wire::{Crc, Kind, Protocol, RequestId, tr};
 
 use super::{Exchange, ExchangeKind, From, Half, Hop, Outcome};
 use crate::stream::{Direction, Flow, Mark, OpenerBy};
@@ -349,10 +349,15 @@ fn kind_of(protocol: Protocol) -> ExchangeKind {
 }
 
 fn half(frame: Decoded<Mark>) -> Half {
+    let mut head = frame.head;
+    // TR has its time-out in the body.
+    if let (Protocol::Tr, Kind::Request, Some(frame)) = (head.protocol, head.kind, &frame.frame) {
+        head.timeout_ms = tr::call(frame.content()).and_then(|call| call.timeout_ms);
+    }
     Half {
         mark: frame.first,
         offset: frame.offset,
-        head: frame.head,
+        head,
         missing: frame.missing,
         crc: frame
             .frame

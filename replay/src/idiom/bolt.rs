@@ -109,7 +109,7 @@ impl From<sofarpc::Request> for Asked {
             app: request.app,
             trace: request.trace,
             rpc_id: request.rpc_id,
-            vip: None,
+            vip: request.vip,
         }
     }
 }

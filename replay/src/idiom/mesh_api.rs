@@ -4,23 +4,23 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use meshproof_wire::mesh_api::{Answer, Operation};
+use meshproof_wire::http::Start;
+use meshproof_wire::mesh_api::{self, Answer, Call, Operation};
 use meshproof_wire::{Frame, RequestId};
-use serde_json::Value;
 
-use super::message::Message;
 use super::{Asked, Idiom, Told};
 
 pub(super) struct MeshApi;
 
 /// Which operation a request asks for; `None` of an answer, and of other paths.
 pub(crate) fn operation(request: &Frame) -> Option<Operation> {
-    Operation::of_path(&parts(request)?.0)
+    mesh_api::operation(&mesh_api::message(request).ok()?.head).ok()
 }
 
 /// What an answer says; `None` where its body is no such JSON.
 pub(crate) fn answer(response: &Frame) -> Option<Answer> {
-    serde_json::from_slice(&body(response)?).ok()
+    let (_, answer) = mesh_api::answer(response).ok()?;
+    Some(answer)
 }
 
 /// The `p` option of an address as a subscription gives it: the code of the protocol by which the
@@ -44,27 +44,30 @@ pub(crate) fn protocol_name(code: Option<&str>) -> String {
 
 impl Idiom for MeshApi {
     fn asked(&self, request: &Frame) -> Option<Asked> {
-        let (path, body) = parts(request)?;
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let app = body.get("appName").or_else(|| {
-            let provider = body.get("providerMetaInfo")?;
-            provider.get("appName")
-        });
+        let message = mesh_api::message(request).ok()?;
+        let Start::Request { target, .. } = &message.head.start else {
+            return None;
+        };
+        let Ok(call) = Call::of(&message) else {
+            // Of what is not known, the path is told.
+            let path = target.split('?').next().unwrap_or_default();
+            return Some(Asked {
+                method: Some(path.to_owned()),
+                ..Asked::default()
+            });
+        };
         Some(Asked {
-            service: text(body.get("serviceName")),
-            method: Some(match Operation::of_path(&path) {
-                Some(operation) => operation.name().to_owned(),
-                None => path,
-            }),
-            app: text(app),
-            vip: text(body.get("targetAppAddress")),
+            service: call.service().map(str::to_owned),
+            method: Some(call.operation().name().to_owned()),
+            app: call.app().map(str::to_owned),
+            vip: call.target().map(str::to_owned),
             ..Asked::default()
         })
     }
 
     fn argument_hash(&self, request: &Frame) -> u64 {
-        let hash = blake3::hash(&body(request).unwrap_or_default());
+        let body = mesh_api::message(request).map(|message| message.body);
+        let hash = blake3::hash(&body.unwrap_or_default());
         let front = hash.as_bytes().first_chunk().copied().unwrap_or_default();
         u64::from_le_bytes(front)
     }
@@ -112,25 +115,6 @@ impl Idiom for MeshApi {
             error_message: why.to_owned(),
             ..Answer::default()
         };
-        let body = serde_json::to_string(&answer).unwrap_or_default();
-        let len = body.len();
-        Bytes::from(format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
-        ))
+        answer.encode().into()
     }
-}
-
-/// The body, put together where it came in chunks.
-fn body(frame: &Frame) -> Option<Vec<u8>> {
-    let pieces = Message::of(&frame.bytes)?.pieces();
-    let bytes = |piece| frame.bytes.get(piece).unwrap_or_default();
-    Some(pieces.into_iter().flat_map(bytes).copied().collect())
-}
-
-/// Path and body of a request.
-fn parts(request: &Frame) -> Option<(String, Vec<u8>)> {
-    let target = Message::of(&request.bytes)?.target(&request.bytes)?;
-    let target = std::str::from_utf8(request.bytes.get(target)?).ok()?;
-    let path = target.split(['?', '#']).next()?;
-    Some((path.to_owned(), body(request)?))
 }
