@@ -207,7 +207,7 @@ pub struct ReplayLedger {
     /// Requests that the guard refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// Requests left out on purpose: `heartbeat`, `server_request`, `cut`, `filtered`,
-    /// `duplicate_hop`.
+    /// `duplicate_hop`, `mesh_api`, and `interrupted` and `unreachable`, which are no choice.
     pub skipped: BTreeMap<String, u64>,
     /// Sent, and no answer is expected.
     pub oneway: u64,
@@ -225,12 +225,30 @@ pub struct ReplayLedger {
     pub late: u64,
     /// Apart: answers that nobody asked for; more than 0 is a FAIL.
     pub surplus: u64,
+    /// What was said to the application API of a sidecar; left out where the captures hold none
+    /// of it. Its `recorded` is the bucket `mesh_api` of `skipped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_api: Option<MeshApiLedger>,
+}
+
+/// `recorded = succeeded + failed + left_out`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeshApiLedger {
+    /// Exchanges with the application API that were looked at.
+    pub recorded: u64,
+    /// Made again, and answered as recorded.
+    pub succeeded: u64,
+    /// Made again, and not answered as recorded.
+    pub failed: u64,
+    /// Not made again: publications and withdrawals, or no API was named.
+    pub left_out: u64,
 }
 
 impl ReplayLedger {
-    /// The sums: what was recorded, what was sent, what was answered.
-    pub fn sums(&self) -> [Sum; 3] {
-        [
+    /// The sums: what was recorded, what was sent, what was answered; and where there is one, the
+    /// two of the application API.
+    pub fn sums(&self) -> Vec<Sum> {
+        let mut sums = vec![
             Sum {
                 name: "recorded",
                 total: self.recorded,
@@ -258,7 +276,25 @@ impl ReplayLedger {
                     ("not_comparable", self.not_comparable),
                 ],
             },
-        ]
+        ];
+        if let Some(api) = &self.mesh_api {
+            let skipped = self.skipped.get("mesh_api").copied().unwrap_or(0);
+            sums.push(Sum {
+                name: "skipped.mesh_api",
+                total: skipped,
+                parts: vec![("mesh_api.recorded", api.recorded)],
+            });
+            sums.push(Sum {
+                name: "mesh_api",
+                total: api.recorded,
+                parts: vec![
+                    ("succeeded", api.succeeded),
+                    ("failed", api.failed),
+                    ("left_out", api.left_out),
+                ],
+            });
+        }
+        sums
     }
 
     /// The sums that do not close; empty when all do.
@@ -299,6 +335,7 @@ mod tests {
             not_comparable: 1,
             late: 3,
             surplus: 1,
+            mesh_api: None,
         }
     }
 
@@ -320,6 +357,27 @@ mod tests {
         check(
             &one,
             &["answered 5 ≠ compared 4 + not_comparable 18446744073709551615"],
+        );
+        let mut one = closed();
+        one.skipped.insert("mesh_api".into(), 3);
+        one.recorded += 3;
+        one.mesh_api = Some(MeshApiLedger {
+            recorded: 3,
+            succeeded: 1,
+            failed: 1,
+            left_out: 1,
+        });
+        check(&one, &[]);
+        one.mesh_api = Some(MeshApiLedger {
+            recorded: 2,
+            ..MeshApiLedger::default()
+        });
+        check(
+            &one,
+            &[
+                "skipped.mesh_api 3 ≠ mesh_api.recorded 2",
+                "mesh_api 2 ≠ succeeded 0 + failed 0 + left_out 0",
+            ],
         );
     }
 }

@@ -357,7 +357,12 @@ fn row(line: &mut String, listing: &Listing, call: &Call) -> Bad {
                 Some(status) => line.push_str(status),
                 None => line.push_str(listing.outcome),
             }
-            if is_exception || answer.status_code.is_some_and(|code| code != 0) {
+            if is_exception
+                || answer
+                    .status
+                    .as_deref()
+                    .is_some_and(|status| status != "success")
+            {
                 bad = Bad::Yes;
             }
             if listing.outcome == "orphan-response" {
@@ -388,6 +393,18 @@ fn row(line: &mut String, listing: &Listing, call: &Call) -> Bad {
         let _ = write!(line, ", {missing} bytes missing");
         bad = Bad::Yes;
     }
+    if let Some(vip) = &listing.vip {
+        let _ = write!(line, ", vip {}", printable(vip));
+    }
+    if let Some(datas) = listing.response.as_ref().and_then(|r| r.datas.as_ref()) {
+        let _ = match &datas[..] {
+            [] => write!(line, ", no address"),
+            [one] => write!(line, ", {}", printable(one)),
+            [first, rest @ ..] => {
+                write!(line, ", {} and {} more", printable(first), rest.len())
+            }
+        };
+    }
     if listing.from == "server" {
         line.push_str(", from server");
     }
@@ -400,6 +417,10 @@ fn row(line: &mut String, listing: &Listing, call: &Call) -> Bad {
 
 /// The call in a few words: service without its package and method, or the class.
 fn what(listing: &Listing) -> String {
+    if listing.kind == ExchangeKind::MeshApi.name() && listing.service.is_none() {
+        let words = [listing.method.as_deref(), listing.app.as_deref()];
+        return words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    }
     if let Some(service) = &listing.service {
         let (name, version) = service.split_once(':').unwrap_or((service, ""));
         let short = name.rsplit('.').next().unwrap_or(name);
@@ -515,7 +536,7 @@ fn tell(
                  app) and port 12220 (app to sidecar)"
             }
             "silent" | "undecided" => continue,
-            name if name.starts_with("bolt") => continue,
+            name if name.starts_with("bolt") || matches!(name, "tr" | "mesh-api") => continue,
             _ => "counted as foreign; this protocol is not decoded",
         };
         let acceptors: Vec<String> = spoken.acceptors.iter().map(ToString::to_string).collect();

@@ -23,8 +23,9 @@ use meshproof_replay::engine::outcome::{Run, Stop};
 use meshproof_replay::engine::pace::{LatenessLimit, Pace, duration_ns};
 use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Routes};
 use meshproof_replay::engine::run::{self, Control, Settings};
-use meshproof_replay::engine::tell;
-use meshproof_replay::exchange::{Exchange, Hop};
+use meshproof_replay::engine::subscribe::{self, Api, Asked, Publishing};
+use meshproof_replay::engine::{api, tell};
+use meshproof_replay::exchange::{Exchange, ExchangeKind, Hop};
 use meshproof_replay::map::Map;
 use meshproof_replay::select::{Moment, Sample, Tally};
 use meshproof_replay::stub::shelf::{Matching, Report};
@@ -50,11 +51,16 @@ Without --pace, requests leave as fast as --window allows and nothing is claimed
 With `recorded`, `2x` or `rate=500/s` they leave by absolute deadlines, latency counts from the
 intended time, and the claim is INVALID when the pace was not held.
 
+Behind a sidecar, an app subscribes at 127.0.0.1:13330 before it calls 127.0.0.1:12220. With --api
+the recorded subscriptions are made first; whether they are answered as recorded is the claim
+`subscriptions`. Publications are left out unless --publish is given; withdrawals always.
+
 Exit: 0 PASS, 1 FAIL, 2 wrong use, 3 INVALID or nothing was sent, 130 Ctrl-C (twice: at once).
 
 Examples:
   meshproof replay calls.pcap --stub
   meshproof replay calls.pcap --to 127.0.0.1:12200 --pace recorded
+  meshproof replay app.pcap --api 127.0.0.1:13330 --to 127.0.0.1:12220
   meshproof replay offline.pcapng --map map.yaml --to 10.1.0.5:12200=127.0.0.1:12200 \\
       --to 10.1.0.6:12200=127.0.0.1:12201 --record runs/one"
 )]
@@ -84,6 +90,14 @@ pub(crate) struct Args {
     /// are not resolved
     #[arg(long, value_name = "[RECORDED=]ADDRESS")]
     to: Vec<String>,
+    /// Where the sidecar's application API is: before the calls, the recorded app configuration and
+    /// subscriptions are sent there, and must be answered as recorded
+    #[arg(long, value_name = "[RECORDED=]ADDRESS")]
+    api: Vec<String>,
+    /// Send recorded publications there as well: they make the sidecar register the services for
+    /// its own address
+    #[arg(long, requires = "api")]
+    publish: bool,
     /// Send to stubs that answer from the same captures, started and stopped by this command
     #[arg(long)]
     stub: bool,
@@ -192,12 +206,14 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let stub_routes = stubs.iter().map(|(server, stub)| (*server, stub.address()));
     routes.by_server.extend(stub_routes);
 
+    let api = api(&args)?;
     let planning = Planning {
         routes: &routes,
         policy: &policy,
         pace: args.pace,
         connections: args.connections,
         timeout_ms: args.timeout,
+        api: api.as_ref(),
     };
     let Loaded {
         exchanges,
@@ -232,6 +248,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         window: args.window,
         ..Settings::usual(args.pace)
     };
+    let said = api.is_some().then(|| api::make(&plan));
+    let asked = said.map(|said| subscribe::judge(&plan, &said));
     let ran = send(&plan, &settings)?;
     let mut seen = Report::default();
     for stub in stubs.into_values() {
@@ -242,8 +260,13 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         lateness: args.lateness,
         loose: seen.loose_total(),
     };
-    let judged = judge::judge(&plan, &ran, &compare, &terms);
-    let notes = notes(&plan, &args, &seen, &tally);
+    let judged = judge::judge(&plan, &ran, &compare, &terms).with_api(&plan, asked.as_deref());
+    let mut notes = notes(&plan, &args, &seen, &tally);
+    notes.extend(api_notes(
+        &judged,
+        asked.as_deref().unwrap_or_default(),
+        &args,
+    ));
     for (name, text) in &notes {
         let (name, text) = (name.clone(), text.clone());
         let event = meshproof_record::event::Event::Finding { name, text };
@@ -251,6 +274,40 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     }
     write_record(writer, &plan, &ran, &judged, &args, capture.ledger).map_err(stored)?;
     say(&folder, &args)
+}
+
+/// Where the application API is, and what is said to it.
+fn api(args: &Args) -> Result<Option<Api>, Failure> {
+    if args.api.is_empty() {
+        return Ok(None);
+    }
+    let routes = Routes::parse(args.api.iter().map(String::as_str))
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let publishing = match args.publish {
+        true => Publishing::Made,
+        false => Publishing::LeftOut,
+    };
+    Ok(Some(Api { routes, publishing }))
+}
+
+/// What a reader should know of the application API beside the sums.
+fn api_notes(judged: &Judged, asked: &[Asked], args: &Args) -> Vec<(String, String)> {
+    /// Failures that are told one by one.
+    const TOLD_MAX: usize = 20;
+    let mut notes: Vec<(String, String)> = asked
+        .iter()
+        .filter_map(|asked| asked.wrong.clone())
+        .take(TOLD_MAX)
+        .map(|why| ("subscription-failed".to_owned(), why))
+        .collect();
+    let left_out = judged.ledger.mesh_api.map_or(0, |api| api.left_out);
+    if left_out > 0 && args.api.is_empty() {
+        let text = format!(
+            "{left_out} exchanges with an application api are left out; --api says where the sidecar's is"
+        );
+        notes.push(("mesh-api-left-out".to_owned(), text));
+    }
+    notes
 }
 
 fn stored(error: StoreError) -> Failure {
@@ -306,7 +363,12 @@ fn start_stubs(
     } else {
         Matching::Exact
     };
-    let servers: BTreeSet<SocketAddr> = exchanges.iter().map(|e| e.flow.acceptor).collect();
+    // The application API is the sidecar's own, and no server of calls.
+    let servers: BTreeSet<SocketAddr> = exchanges
+        .iter()
+        .filter(|e| e.kind != ExchangeKind::MeshApi)
+        .map(|e| e.flow.acceptor)
+        .collect();
     if servers.len() > STUBS_MAX {
         return Err(Failure::Usage(format!(
             "the captures show {} servers, more than the {STUBS_MAX} stubs that one replay starts: run `meshproof stub` and give --to",

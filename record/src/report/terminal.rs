@@ -194,7 +194,7 @@ fn ledger(out: &mut String, ledger: &ReplayLedger, view: &View, style: Style) {
             thousands(n)
         ),
     };
-    let sums = [
+    let mut sums = vec![
         (
             "recorded",
             ledger.recorded,
@@ -223,6 +223,17 @@ fn ledger(out: &mut String, ledger: &ReplayLedger, view: &View, style: Style) {
             ],
         ),
     ];
+    if let Some(api) = &ledger.mesh_api {
+        sums.push((
+            "mesh api",
+            api.recorded,
+            vec![
+                plain("succeeded", api.succeeded),
+                plain("failed", api.failed),
+                plain("left out", api.left_out),
+            ],
+        ));
+    }
     let digits = thousands(ledger.recorded).len();
     for (name, total, parts) in sums {
         let _ = write!(out, "  {name:<9}{:>digits$} = ", thousands(total));

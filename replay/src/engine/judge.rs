@@ -13,6 +13,7 @@ use super::call::Call;
 use super::outcome::{Compared, End, Run, Stop, Unsent, ledger};
 use super::pace::{LatenessLimit, Pace};
 use super::plan::{Item, Plan};
+use super::subscribe::{self, Asked};
 use crate::exchange::ExchangeKind;
 
 /// How a recorded and an observed answer are compared.
@@ -120,6 +121,19 @@ pub fn judge(plan: &Plan, run: &Run, compare: &dyn Compare, terms: &Terms) -> Ju
         differed,
         latency,
         lateness,
+    }
+}
+
+impl Judged {
+    /// Adds what was said to the application API: its claim, in front of those that it supports,
+    /// where something was to be said, and its account.
+    #[must_use]
+    pub fn with_api(mut self, plan: &Plan, asked: Option<&[Asked]>) -> Judged {
+        if let Some(asked) = asked {
+            self.claims.insert(0, subscribe::claim(asked));
+        }
+        self.ledger.mesh_api = subscribe::ledger(plan, asked.unwrap_or_default());
+        self
     }
 }
 

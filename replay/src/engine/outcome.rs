@@ -3,7 +3,7 @@
 use meshproof_record::ledger::ReplayLedger;
 use meshproof_wire::Frame;
 
-use super::plan::{Fate, Plan};
+use super::plan::{Fate, Plan, Skip};
 
 /// Why a connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,6 +180,7 @@ pub fn ledger(plan: &Plan, run: &Run, mut compared: impl FnMut(usize) -> Compare
     for item in &plan.items {
         let bucket = match item.fate {
             Fate::Send(_) => continue,
+            Fate::Ask(_) => ledger.skipped.entry(Skip::MeshApi.name().into()),
             Fate::Refused(why) => ledger.refused.entry(why.name().into()),
             Fate::Skipped(why) => ledger.skipped.entry(why.name().into()),
         };

@@ -10,6 +10,7 @@ use meshproof_wire::{Frame, Protocol, RequestId};
 
 use super::call::{Call, method_of_body};
 use super::pace::{NotUnderstood, Pace};
+use super::subscribe::Api;
 use crate::exchange::{Exchange, ExchangeKind, From};
 use crate::stream::FlowId;
 use crate::targets::{Admitted, Peers, Policy, Refusal};
@@ -108,6 +109,8 @@ pub enum Skip {
     Filtered,
     /// The same call is sent from where it was seen elsewhere.
     DuplicateHop,
+    /// The application API was asked, and is not asked again.
+    MeshApi,
 }
 
 impl Skip {
@@ -119,6 +122,7 @@ impl Skip {
             Skip::Cut => "cut",
             Skip::Filtered => "filtered",
             Skip::DuplicateHop => "duplicate_hop",
+            Skip::MeshApi => "mesh_api",
         }
     }
 }
@@ -146,6 +150,9 @@ impl std::convert::From<Exchange> for Recorded {
 pub enum Fate {
     /// It is sent; an index into [`Plan::sends`].
     Send(usize),
+    /// It is said to the application API before the calls; an index into [`Plan::asks`]. The
+    /// ledger counts it beside what is skipped as [`Skip::MeshApi`].
+    Ask(usize),
     /// The guard said no.
     Refused(Refusal),
     /// It is left out.
@@ -206,11 +213,24 @@ pub struct Connection {
     pub sends: Vec<usize>,
 }
 
+/// One request to the application API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What it repeats; an index into [`Plan::items`].
+    pub item: usize,
+    /// Where it goes.
+    pub target: SocketAddr,
+    /// The message as it was recorded.
+    pub request: Frame,
+}
+
 /// Everything that is decided before the first socket is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Every exchange of the capture, in recorded order.
     pub items: Vec<Item>,
+    /// What is said to the application API before the first of the requests, in recorded order.
+    pub asks: Vec<Ask>,
     /// The connections.
     pub connections: Vec<Connection>,
     /// The requests, in recorded order, which is also that of their intended times.
@@ -282,6 +302,8 @@ pub struct Planning<'a> {
     pub connections: Connections,
     /// Waits this long for every answer, whatever the request says.
     pub timeout_ms: Option<u32>,
+    /// Where the application API is; `None`: nothing is said to it.
+    pub api: Option<&'a Api>,
 }
 
 /// How long an answer is waited for where neither the request nor a person says.
@@ -330,11 +352,28 @@ pub fn plan(mut exchanges: Vec<Recorded>, planning: &Planning<'_>) -> Result<Pla
     let mut plan = Plan::default();
     let mut made = Made::default();
     for recorded in exchanges {
-        let item = decide(recorded, planning.routes, &mut guard);
+        let item = match recorded.exchange.kind {
+            ExchangeKind::MeshApi => decide_api(recorded, planning.api, &mut guard),
+            _ => decide(recorded, planning.routes, &mut guard),
+        };
         plan.items.push(item);
     }
     let mut start_ns = None;
     for (at, item) in plan.items.iter_mut().enumerate() {
+        if let (Fate::Ask(nth), Some(target)) = (&mut item.fate, item.target) {
+            *nth = plan.asks.len();
+            let request = item.exchange.request.as_ref();
+            plan.asks.extend(
+                request
+                    .and_then(|half| half.frame.clone())
+                    .map(|request| Ask {
+                        item: at,
+                        target,
+                        request,
+                    }),
+            );
+            continue;
+        }
         let Fate::Send(_) = item.fate else { continue };
         let (Some(target), Some(half)) = (item.target, &item.exchange.request) else {
             continue;
@@ -392,6 +431,34 @@ fn decide(recorded: Recorded, routes: &Routes, guard: &mut Guard<'_>) -> Item {
     }
 }
 
+/// What becomes of one exchange with an application API.
+fn decide_api(recorded: Recorded, api: Option<&Api>, guard: &mut Guard<'_>) -> Item {
+    let Recorded { exchange, left_out } = recorded;
+    let frame = exchange
+        .request
+        .as_ref()
+        .and_then(|half| half.frame.as_ref());
+    let call = frame.map(Call::of).unwrap_or_default();
+    let target = api.and_then(|api| api.routes.target(exchange.flow.acceptor));
+    let fate = match (left_out, frame, api, target) {
+        (Some(why), ..) => Fate::Skipped(why),
+        (_, None, ..) => Fate::Skipped(Skip::Cut),
+        (_, Some(frame), Some(api), Some(target)) if api.makes(frame) => {
+            match guard.connect(target.ip()) {
+                Ok(_) => Fate::Ask(usize::MAX),
+                Err(why) => Fate::Refused(why),
+            }
+        }
+        _ => Fate::Skipped(Skip::MeshApi),
+    };
+    Item {
+        exchange,
+        call,
+        target,
+        fate,
+    }
+}
+
 fn expect(exchange: &Exchange, timeout_ms: Option<u32>) -> Expect {
     if exchange.kind == ExchangeKind::Oneway {
         return Expect::Nothing;
@@ -413,13 +480,16 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn ask(&mut self, address: IpAddr, call: &Call, request: &Frame) -> Result<(), Refusal> {
+    fn connect(&mut self, address: IpAddr) -> Result<Admitted, Refusal> {
         let Guard { policy, peers, .. } = self;
-        let admitted = *self
+        *self
             .admitted
             .entry(address)
-            .or_insert_with(|| policy.connect(address, peers));
-        let admitted = admitted?;
+            .or_insert_with(|| policy.connect(address, peers))
+    }
+
+    fn ask(&mut self, address: IpAddr, call: &Call, request: &Frame) -> Result<(), Refusal> {
+        let admitted = self.connect(address)?;
         self.policy.send(admitted, call.method.as_deref())?;
         if admitted.may_be_written() {
             return Ok(());

@@ -5,7 +5,7 @@ use meshproof_record::row::{ExchangeRow, Outcome as RowOutcome};
 
 use super::judge::Judged;
 use super::outcome::{End, Late, Outcome, Run};
-use super::plan::{Fate, Item, Plan};
+use super::plan::{Fate, Item, Plan, Skip};
 use crate::diff::response;
 
 /// A row for each exchange of the capture, in recorded order, which is also that of their numbers.
@@ -19,6 +19,7 @@ pub fn rows<'a>(
         .zip(1..)
         .map(move |(item, number)| match item.fate {
             Fate::Send(send) => sent(item, number, send, plan, run, judged),
+            Fate::Ask(_) => unsent(item, number, RowOutcome::Skipped, Skip::MeshApi.name()),
             Fate::Refused(why) => unsent(item, number, RowOutcome::Refused, why.name()),
             Fate::Skipped(why) => unsent(item, number, RowOutcome::Skipped, why.name()),
         })

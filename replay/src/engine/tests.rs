@@ -36,6 +36,7 @@ fn planned(exchanges: Vec<Exchange>, to: SocketAddr, pace: Pace, connections: Co
         pace,
         connections,
         timeout_ms: None,
+        api: None,
     };
     plan(recorded(exchanges), &planning).unwrap()
 }
@@ -601,6 +602,7 @@ proptest! {
             pace: Pace::Window,
             connections: NonZeroUsize::new(pooled).map_or(Connections::Recorded, Connections::Pooled),
             timeout_ms: None,
+            api: None,
         };
         let plan = plan(recorded(exchanges), &planning).unwrap();
         let run = made_up(&plan, &ends[..plan.sends.len()]);
@@ -698,6 +700,7 @@ fn a_body_that_says_otherwise_is_asked_about_too() {
             pace: Pace::Window,
             connections: Connections::Recorded,
             timeout_ms: None,
+            api: None,
         };
         let case = exchange(Case {
             body_method,
@@ -725,6 +728,7 @@ fn servers_that_no_route_mentions_are_left_out_and_named() {
         pace: Pace::Window,
         connections: Connections::Recorded,
         timeout_ms: None,
+        api: None,
     };
     let plan = plan(recorded(calls(3)), &planning).unwrap();
     assert_eq!(plan.items[0].fate, Fate::Skipped(Skip::Filtered));

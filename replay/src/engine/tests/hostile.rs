@@ -189,6 +189,7 @@ fn a_one_way_that_nobody_took_is_no_pass() {
         pace: Pace::Window,
         connections: Connections::Recorded,
         timeout_ms: None,
+        api: None,
     };
     let plan = plan(recorded(exchanges), &planning).unwrap();
     let settings = Settings::usual(Pace::Window);
