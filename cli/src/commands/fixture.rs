@@ -1,6 +1,7 @@
 //! `meshproof fixture`: what the project is tried on.
 
 mod app;
+mod load;
 mod registry;
 mod serving;
 
@@ -27,6 +28,10 @@ enum Fixture {
     App(app::Args),
     /// Run the config center: register, deregister, leases, subscriptions with push
     Registry(registry::Args),
+    /// Call over BOLT, as fast as answers come or at a rate, and check every answer
+    Load(load::LoadArgs),
+    /// Answer every BOLT request with its own body
+    Echo(load::EchoArgs),
     /// Generate a capture of SOFARPC traffic, and beside it what must be found in it
     Capture(CaptureArgs),
 }
@@ -91,6 +96,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     match args.fixture {
         Fixture::App(args) => app::run(args),
         Fixture::Registry(args) => registry::run(args),
+        Fixture::Load(args) => load::run_load(&args),
+        Fixture::Echo(args) => load::run_echo(&args),
         Fixture::Capture(args) => capture(args),
     }
 }

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("replay", &["wire", "record", "input", "sys"]),
     ("proxy", &["wire", "input", "sys"]),
     ("harness", &["replay", "wire", "record", "input", "sys"]),
-    ("fixtures", &["wire"]),
+    ("fixtures", &["sys", "wire"]),
     (
         "cli",
         &[

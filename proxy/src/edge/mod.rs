@@ -14,7 +14,7 @@ mod reload;
 pub mod run;
 mod shared;
 mod snapshot;
-mod vip;
 pub mod upgrade;
+mod vip;
 
 pub use run::{Addresses, Ending, Handle, Options, Proxy, Running, StartError};

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::sockets::{Phase, Socket, Sockets, Source};
 use super::{Handed, Heir, Order, Told};
-use crate::core::{Action, Command, Conn, Core, End, Side};
+use crate::core::{Action, Command, Conn, Core, End, Event, Side};
 
 /// One read takes at most this much; what is longer comes with the next round. Larger ones fall
 /// out of the second-level cache.
@@ -65,6 +65,7 @@ pub(super) struct Thread {
     ready: Vec<Ready>,
     actions: Vec<Action>,
     dirty: Vec<Conn>,
+    events: Vec<Event>,
 }
 
 impl Thread {
@@ -93,6 +94,7 @@ impl Thread {
             ready: Vec::new(),
             actions: Vec::new(),
             dirty: Vec::new(),
+            events: Vec::new(),
         })
     }
 
@@ -116,8 +118,20 @@ impl Thread {
             }
             self.settle();
             self.expire();
+            self.log();
         }
         Ok(())
+    }
+
+    /// What the core has to tell. It is the message itself that says what happened.
+    fn log(&mut self) {
+        self.core.events(&mut self.events);
+        for event in self.events.drain(..) {
+            match event {
+                Event::Goaway { .. } => info!(target: "proxy::core", "{event}"),
+                _ => warn!(target: "proxy::core", "{event}"),
+            }
+        }
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
@@ -159,6 +173,7 @@ impl Thread {
                     self.read(conn, event.failed);
                 }
             }
+            // Nothing that comes is looked at any more, the end of the stream neither.
             Phase::Closing => {
                 if event.writable {
                     self.unblock(conn);
