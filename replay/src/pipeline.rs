@@ -157,6 +157,22 @@ impl Decoders {
             Direction::ToOpener => &mut self.to_opener,
         }
     }
+
+    /// Tells a decoder that has found nothing yet what the other direction speaks: of an answer
+    /// of the application API nothing else would tell.
+    #[inline]
+    fn tell(&mut self, direction: Direction) {
+        let (decoder, other) = match direction {
+            Direction::ToAcceptor => (&mut self.to_acceptor, &self.to_opener),
+            Direction::ToOpener => (&mut self.to_opener, &self.to_acceptor),
+        };
+        if let (Some(decoder), Some(other)) = (decoder, other)
+            && decoder.verdict() == Verdict::Undecided
+            && let Some(protocol) = other.protocol()
+        {
+            decoder.expect_answers(protocol);
+        }
+    }
 }
 
 impl Pass {
@@ -474,6 +490,7 @@ impl<V: Visitor> Sinks for Streams<'_, V> {
             now_ns,
             visitor,
         } = self;
+        decoders.tell(direction);
         let Some(decoder) = decoders.of(direction) else {
             // A decoder is there before the first payload.
             debug_assert!(false, "bytes without a decoder");
