@@ -1,10 +1,11 @@
 //! What the core needs of a frame: where it ends, what it is, under which id it goes, how an
 //! answer to it must look. Read in place; nothing is copied and nothing allocated.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use meshproof_wire::bolt::{self, Version};
-use meshproof_wire::{Kind, Protocol};
+use meshproof_wire::{Kind, Protocol, RequestId, tr};
 
 use crate::config::Speaks;
 
@@ -18,6 +19,8 @@ pub(super) enum Class {
     V2,
     /// BOLT v2 with `ver1` 2: a CRC where the switch says so.
     V2Crc,
+    /// TR.
+    Tr,
 }
 
 impl Class {
@@ -25,12 +28,14 @@ impl Class {
         match self {
             Class::V1 => Protocol::BoltV1,
             Class::V2 | Class::V2Crc => Protocol::BoltV2,
+            Class::Tr => Protocol::Tr,
         }
     }
 
     pub(super) fn speaks(self) -> Speaks {
         match self {
             Class::V1 | Class::V2 | Class::V2Crc => Speaks::Bolt,
+            Class::Tr => Speaks::Tr,
         }
     }
 }
@@ -54,13 +59,14 @@ impl Stamp {
         }
     }
 
-    /// The BOLT version.
-    pub(super) fn version(self) -> Version {
+    /// The BOLT version, where it is BOLT.
+    pub(super) fn version(self) -> Option<Version> {
         let switch = self.switch;
         match self.class {
-            Class::V1 => Version::V1,
-            Class::V2 => Version::V2 { ver1: 1, switch },
-            Class::V2Crc => Version::V2 { ver1: 2, switch },
+            Class::V1 => Some(Version::V1),
+            Class::V2 => Some(Version::V2 { ver1: 1, switch }),
+            Class::V2Crc => Some(Version::V2 { ver1: 2, switch }),
+            Class::Tr => None,
         }
     }
 }
@@ -73,9 +79,16 @@ pub(super) struct Seen {
     pub(super) kind: Kind,
     pub(super) id: u64,
     pub(super) stamp: Stamp,
-    /// Above 0, where the frame names one.
-    pub(super) timeout_ms: Option<u32>,
     layout: Layout,
+}
+
+/// What a request says of where it wants to go, and how long it may take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// Empty where it names none.
+    pub(super) service: Cow<'a, str>,
+    /// Class of the request.
+    pub(super) class: &'a str,
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +97,9 @@ enum Layout {
         class: Range<usize>,
         headers: Range<usize>,
         crc: bool,
+        timeout_ms: Option<u32>,
     },
+    Tr(tr::Parts),
 }
 
 /// What the front of some bytes is.
@@ -106,6 +121,7 @@ pub(super) enum Look {
 pub(super) fn look(bytes: &[u8], served: &[Speaks], frame_bytes_max: u64) -> Look {
     match bytes.first() {
         Some(1 | 2) if served.contains(&Speaks::Bolt) => look_bolt(bytes, frame_bytes_max),
+        Some(13) if served.contains(&Speaks::Tr) => look_tr(bytes, frame_bytes_max),
         _ => Look::Foreign(foreign(bytes, served)),
     }
 }
@@ -150,12 +166,35 @@ fn look_bolt(bytes: &[u8], frame_bytes_max: u64) -> Look {
             switch,
             codec: head.codec,
         },
-        timeout_ms,
         layout: Layout::Bolt {
             class: head.fixed_len()..class_end,
             headers: class_end..class_end + usize::from(head.header_len),
             crc: head.version.has_crc(),
+            timeout_ms,
         },
+    })
+}
+
+fn look_tr(bytes: &[u8], frame_bytes_max: u64) -> Look {
+    let parts = match tr::Parts::front(bytes) {
+        tr::Front::Parts(parts) => parts,
+        tr::Front::Need(len) => return Look::Need(len),
+        tr::Front::Malformed(why) => return Look::Foreign(why.to_string()),
+    };
+    let len = match whole(parts.head.frame_len(), bytes.len(), frame_bytes_max) {
+        Ok(len) => len,
+        Err(other) => return other,
+    };
+    Look::Frame(Seen {
+        len,
+        kind: parts.kind,
+        id: parts.id.0,
+        stamp: Stamp {
+            class: Class::Tr,
+            switch: 0,
+            codec: parts.head.serializer,
+        },
+        layout: Layout::Tr(parts),
     })
 }
 
@@ -225,6 +264,9 @@ impl Seen {
                     *sum = crc32fast::hash(covered).to_be_bytes();
                 }
             }
+            Layout::Tr(parts) => {
+                tr::append_with_id(frame, parts, RequestId(id), out);
+            }
         }
     }
 
@@ -236,27 +278,42 @@ impl Seen {
         }
     }
 
-    /// The service that a request asks for; empty where it names none.
+    /// The time-out that a request names, in milliseconds, above 0.
     #[inline]
-    pub(super) fn service<'a>(&self, frame: &'a [u8]) -> &'a str {
+    pub(super) fn timeout_ms(&self, frame: &[u8]) -> Option<u32> {
         match &self.layout {
-            Layout::Bolt { headers, .. } => {
-                let section = frame.get(headers.clone()).unwrap_or(&[]);
-                let service = header(section, b"service");
-                let service = service.or_else(|| header(section, b"sofa_head_target_service"));
-                service.unwrap_or("")
-            }
+            Layout::Bolt { timeout_ms, .. } => *timeout_ms,
+            Layout::Tr(parts) => tr::call(frame.get(parts.content.clone())?)?.timeout_ms,
         }
     }
 
-    /// The class of a request.
+    /// What a request asks for.
     #[inline]
-    pub(super) fn class_name<'a>(&self, frame: &'a [u8]) -> &'a str {
-        let class = match &self.layout {
-            Layout::Bolt { class, .. } => class.clone(),
+    pub(super) fn asked<'a>(&self, frame: &'a [u8]) -> Asked<'a> {
+        let text = |range: &Range<usize>| {
+            let bytes = frame.get(range.clone()).unwrap_or(&[]);
+            std::str::from_utf8(bytes).unwrap_or("")
         };
-        let bytes = frame.get(class).unwrap_or(&[]);
-        std::str::from_utf8(bytes).unwrap_or("")
+        match &self.layout {
+            Layout::Bolt { class, headers, .. } => {
+                let section = frame.get(headers.clone()).unwrap_or(&[]);
+                let service = header(section, b"service");
+                let service = service.or_else(|| header(section, b"sofa_head_target_service"));
+                Asked {
+                    service: Cow::Borrowed(service.unwrap_or("")),
+                    class: text(class),
+                }
+            }
+            Layout::Tr(parts) => {
+                let content = frame.get(parts.content.clone()).unwrap_or(&[]);
+                Asked {
+                    service: tr::call(content)
+                        .and_then(|call| call.service)
+                        .unwrap_or_default(),
+                    class: text(&parts.class),
+                }
+            }
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use meshproof_sys::clock::Nanos;
 
 use super::pool::ms;
-use super::{Command, Conn, Core, Mode, Side, reply};
+use super::reply::{self, Written};
+use super::{Command, Conn, Core, Mode, Side};
 
 /// A client that is handed over and never idle is not read any more after this long, in
 /// milliseconds.
@@ -71,7 +72,7 @@ impl Core {
             }
             // One that has said nothing yet has no version to be told in.
             if let Some(stamp) = stamp
-                && reply::goaway(stamp.class, id.into(), peer.out.tail())
+                && reply::goaway(stamp.class, id.into(), peer.out.tail()) == Written::Yes
             {
                 self.fed(conn, conn, now);
             }

@@ -231,9 +231,10 @@ impl Core {
     /// Brings a frame that was never written to another provider.
     fn elsewhere(&mut self, waiting: Waiting, now: Nanos) {
         if waiting.side == Side::Outbound && waiting.tried.len() < TRIES_MAX {
+            let asked = waiting.seen.asked(&waiting.frame);
             let query = Query {
-                service: waiting.seen.service(&waiting.frame),
-                class: waiting.seen.class_name(&waiting.frame),
+                service: &asked.service,
+                class: asked.class,
                 protocol: waiting.seen.stamp.class.protocol(),
             };
             let choice = self.router.select(&query, now);

@@ -55,7 +55,7 @@ impl Core {
                 stamp: seen.stamp,
                 side: Some(side),
             };
-            let due = self.due(seen, bound_ms, now);
+            let due = self.due(frame, seen, bound_ms, now);
             self.live += 1;
             if let Some(peer) = self.peers.at_mut(conn) {
                 peer.asked += 1;
@@ -77,9 +77,10 @@ impl Core {
         if side == Side::Inbound {
             return Ok((self.settings.app, None));
         }
+        let asked = seen.asked(frame);
         let query = Query {
-            service: seen.service(frame),
-            class: seen.class_name(frame),
+            service: &asked.service,
+            class: asked.class,
             protocol: seen.stamp.class.protocol(),
         };
         match self.router.select(&query, now) {
@@ -105,11 +106,11 @@ impl Core {
 
     /// When the time of a request is up.
     #[inline]
-    fn due(&self, seen: &Seen, bound_ms: Option<u32>, now: Nanos) -> Option<Nanos> {
+    fn due(&self, frame: &[u8], seen: &Seen, bound_ms: Option<u32>, now: Nanos) -> Option<Nanos> {
         if self.bugs.has(Bug::TimeoutIgnored) {
             return None;
         }
-        let named = seen.timeout_ms.map(u64::from);
+        let named = seen.timeout_ms(frame).map(u64::from);
         let timeout_ms = named.unwrap_or(self.settings.timeouts.request.0);
         let timeout_ms = bound_ms.map_or(timeout_ms, |bound| timeout_ms.min(bound.into()));
         Some(now.plus_ns(timeout_ms.saturating_mul(1_000_000)))
@@ -265,7 +266,7 @@ impl Core {
                 stamp: seen.stamp,
                 side: None,
             };
-            let due = self.due(seen, None, now);
+            let due = self.due(frame, seen, None, now);
             if let Some(peer) = self.peers.at_mut(conn) {
                 peer.asked += 1;
             }
