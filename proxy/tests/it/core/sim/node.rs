@@ -38,11 +38,11 @@ pub(super) enum Todo {
 }
 
 impl Node {
-    pub(super) fn new(settings: Settings) -> Node {
+    pub(super) fn new(settings: Settings, bugs: Bugs) -> Node {
         let metrics = Arc::new(Metrics::default());
         let limits = settings.limits;
         Node {
-            core: Core::new(settings, Arc::clone(&metrics), Bugs::NONE),
+            core: Core::new(settings, Arc::clone(&metrics), bugs),
             metrics,
             links: BTreeMap::new(),
             connecting: Vec::new(),

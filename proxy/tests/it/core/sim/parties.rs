@@ -25,6 +25,8 @@ pub(super) struct Client {
     /// Does not read for now.
     pub(super) deaf: bool,
     pub(super) sent_away: bool,
+    /// Has sent what is no frame.
+    pub(super) foreign: bool,
 }
 
 /// What a client got.
@@ -50,6 +52,7 @@ impl Client {
             alive: true,
             deaf: false,
             sent_away: false,
+            foreign: false,
         }
     }
 

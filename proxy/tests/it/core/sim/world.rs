@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use meshproof_proxy::Bugs;
 use meshproof_proxy::config::{Limits, Sharing, Timeouts, Upstream};
 use meshproof_proxy::core::{Command, End, Settings, Side};
 use meshproof_proxy::routing::{Endpoint, Service, Table};
@@ -112,6 +113,7 @@ pub(super) struct World {
     delivered: BTreeSet<String>,
     pub(super) tally: Tally,
     generation: u64,
+    bugs: Bugs,
     /// Nothing new is begun.
     finishing: bool,
 }
@@ -126,7 +128,7 @@ fn server_address(n: usize) -> std::net::SocketAddr {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> World {
+    pub(super) fn new(seed: u64, bugs: Bugs) -> World {
         let mut chance = Chance(seed);
         let side = [Side::Inbound, Side::Outbound][chance.below(2)];
         let chained = side == Side::Outbound && chance.one_in(3);
@@ -165,12 +167,13 @@ impl World {
             delivered: BTreeSet::new(),
             tally: Tally::default(),
             generation: 0,
+            bugs,
             finishing: false,
         };
         let settings = world.settings();
-        world.nodes.push(Node::new(settings.clone()));
+        world.nodes.push(Node::new(settings.clone(), bugs));
         if plan.chained {
-            world.nodes.push(Node::new(settings));
+            world.nodes.push(Node::new(settings, bugs));
         }
         world.publish(0);
         for _ in 0..plan.clients {
@@ -604,7 +607,7 @@ impl World {
     }
 
     fn trouble(&mut self) {
-        match self.chance.below(16) {
+        match self.chance.below(17) {
             0 | 1 => {
                 // A client goes, with what it asked.
                 let n = self.chance.below(self.clients.len());
@@ -641,6 +644,19 @@ impl World {
             10 => self.time_passes(500),
             11 => self.time_passes(2000),
             12 => self.publish(0),
+            15 => {
+                // What no sidecar serves: Dubbo, TLS, HTTP/2, noise.
+                let n = self.chance.below(self.clients.len());
+                let noise = [
+                    &b"\xda\xbb\xc2\0"[..],
+                    b"\x16\x03\x01",
+                    b"PRI * HTTP/2.0",
+                    b"\0",
+                ];
+                let noise = noise[self.chance.below(noise.len())];
+                self.clients[n].output.extend_from_slice(noise);
+                self.clients[n].foreign = true;
+            }
             13 => {
                 let last = self.nodes.len() - 1;
                 self.command(last, Command::CloseInbound);
@@ -660,7 +676,7 @@ impl World {
         }
         let settings = self.settings();
         let heir = self.nodes.len();
-        self.nodes.push(Node::new(settings));
+        self.nodes.push(Node::new(settings, self.bugs));
         self.publish(heir);
         self.nodes[self.front].heir = Some(heir);
         let old = std::mem::replace(&mut self.front, heir);
@@ -733,11 +749,16 @@ impl World {
             }
         }
         for client in self.clients.iter().filter(|client| client.alive) {
+            assert!(!client.foreign, "foreign bytes are held");
             assert!(self.links[client.link].open());
             assert!(client.open.is_empty(), "not ended: {:?}", client.open);
             assert!(client.heartbeats.is_empty());
         }
         for (n, server) in self.servers.iter().enumerate() {
+            for (link, _) in server.conns.iter().filter(|(_, conn)| conn.vanished) {
+                let end = self.links[*link].end_of(Owner::Server(n));
+                assert!(self.links[*link].closed[1 - end], "half open for good");
+            }
             for conn in server.conns.values().filter(|conn| !conn.vanished) {
                 assert!(
                     conn.open.is_empty(),
