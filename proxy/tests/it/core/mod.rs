@@ -3,4 +3,9 @@
 pub(crate) mod rig;
 
 mod calls;
+mod endings;
+mod pressure;
+mod replies;
 mod sim;
+mod streams;
+mod upstreams;

@@ -13,9 +13,9 @@ use meshproof_proxy::core::{Action, Command, Conn, Core, End, Event, Settings, S
 use meshproof_proxy::metrics::{Metrics, Outcome};
 use meshproof_proxy::routing::{self, Endpoint, Service, Table};
 use meshproof_sys::clock::Nanos;
-use meshproof_wire::Frame;
 use meshproof_wire::bolt::{self, Build, Version, cmdcode, encode_headers};
 use meshproof_wire::decoder::{Decoder, Detail, Limits as DecoderLimits, Start};
+use meshproof_wire::{Frame, RequestId, tr};
 
 /// Where the app serves.
 pub(crate) const APP: &str = "127.0.0.1:12199";
@@ -36,6 +36,7 @@ pub(crate) struct Rig {
     pub(crate) drained: usize,
     /// Writes succeed; otherwise what waits goes on waiting.
     pub(crate) writes: bool,
+    generation: u64,
 }
 
 /// As the file without a word in it has it.
@@ -69,6 +70,7 @@ impl Rig {
             released: Vec::new(),
             drained: 0,
             writes: true,
+            generation: 0,
         }
     }
 
@@ -139,10 +141,9 @@ impl Rig {
             self.now = self.now.max(at);
             self.core.tick(self.now);
             self.pump();
-            assert!(
-                self.core.next_deadline() > Some(self.now),
-                "the clock stands still"
-            );
+            let next = self.core.next_deadline();
+            let later = next.is_none_or(|next| next > self.now);
+            assert!(later, "the clock stands still");
         }
         self.now = end;
     }
@@ -224,6 +225,11 @@ impl Rig {
 
     /// Publishes the providers of [`SERVICE`].
     pub(crate) fn providers(&mut self, addresses: &[&str]) {
+        self.providers_within(addresses, None);
+    }
+
+    /// The same, with a bound for the time-out of its calls.
+    pub(crate) fn providers_within(&mut self, addresses: &[&str], timeout_ms: Option<u32>) {
         let endpoints = addresses.iter().map(|address| Endpoint {
             address: address.parse().unwrap(),
             bolt: true,
@@ -233,10 +239,12 @@ impl Rig {
         });
         let service = Service {
             endpoints: endpoints.collect(),
+            timeout_ms,
             ..Service::default()
         };
+        self.generation += 1;
         let table = Table {
-            generation: 1,
+            generation: self.generation,
             services: [(SERVICE.to_owned(), service)].into(),
             ..Table::default()
         };
@@ -297,4 +305,47 @@ pub(crate) fn oneway(version: Version, id: u32, content: &[u8]) -> Bytes {
 pub(crate) fn response(version: Version, id: u32, content: &[u8]) -> Bytes {
     let command = bolt::Command::Response { status: 0 };
     frame(version, command, cmdcode::RESPONSE, id, content)
+}
+
+pub(crate) fn goaway(version: Version) -> Bytes {
+    let command = bolt::Command::Request { timeout_ms: 0 };
+    frame(version, command, cmdcode::GOAWAY, 0, b"")
+}
+
+/// A call in TR. Without a time-out its content is no request of SOFARPC.
+pub(crate) fn call_tr(id: u64, timeout_ms: u32) -> Vec<u8> {
+    let content = match timeout_ms {
+        0 => b"content".to_vec(),
+        timeout_ms => super::sim::sofa_request(timeout_ms, "hello"),
+    };
+    let connection = tr::Connection::Request {
+        id: RequestId(id),
+        direction: tr::Direction::Twoway,
+    };
+    let build = tr::Build {
+        connection,
+        class: b"com.alipay.sofa.rpc.core.request.SofaRequest",
+        content: &content,
+    };
+    build.encode().unwrap().to_vec()
+}
+
+pub(crate) fn response_tr(id: u64) -> Vec<u8> {
+    let connection = tr::Connection::Response {
+        id: RequestId(id),
+        host: "10.15.232.248:12299",
+        result: 0,
+        error_message: None,
+        error_stack: None,
+    };
+    let build = tr::Build {
+        connection,
+        class: b"com.alipay.sofa.rpc.core.response.SofaResponse",
+        content: b"answer",
+    };
+    build.encode().unwrap().to_vec()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

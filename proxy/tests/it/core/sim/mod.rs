@@ -14,6 +14,7 @@ mod wire;
 mod world;
 
 use meshproof_proxy::{Bug, Bugs};
+pub(super) use wire::sofa_request;
 use world::{Tally, World};
 
 /// Seeds that once failed.

@@ -137,7 +137,7 @@ fn encode_tr(connection: tr::Connection<'_>, class: &[u8], content: &[u8]) -> Ve
     build.encode().unwrap().to_vec()
 }
 
-fn sofa_request(timeout_ms: u32, payload: &str) -> Vec<u8> {
+pub(in super::super) fn sofa_request(timeout_ms: u32, payload: &str) -> Vec<u8> {
     let fields = [
         "targetAppName",
         "methodName",
