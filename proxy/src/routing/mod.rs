@@ -13,6 +13,8 @@ use meshproof_wire::Protocol;
 
 mod balance;
 mod router;
+#[cfg(test)]
+mod tests;
 
 pub use router::Router;
 

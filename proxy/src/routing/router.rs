@@ -125,6 +125,11 @@ impl Router {
         self.table.generation
     }
 
+    #[cfg(test)]
+    pub(super) fn cached(&self) -> usize {
+        self.cache.len()
+    }
+
     /// Chooses a provider for one call. A hit in the cache costs one look-up and allocates
     /// nothing.
     pub fn select(&mut self, query: &Query<'_>, now: Nanos) -> Result<Choice, NoRoute> {
