@@ -27,6 +27,8 @@ mod machine;
 mod names;
 mod state;
 mod target;
+#[cfg(test)]
+mod tests;
 mod way;
 
 pub use center::{Said, Say};
