@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
+use meshproof_proxy::edge::upgrade::Upgrade;
 use meshproof_proxy::edge::{Ending, Options, Proxy};
 use meshproof_proxy::logs::{Levels, Logs};
 use meshproof_proxy::{Bug, Bugs, Config};
@@ -29,12 +30,17 @@ port that is taken, 130 after a second signal.
 Examples:
   meshproof proxy --config docs/proxy.yaml --check
   meshproof proxy --config sidecar.yaml
+  meshproof proxy --config sidecar.yaml --upgrade
   meshproof proxy --config sidecar.yaml --bug heartbeat-ignored
   meshproof proxy --list-bugs")]
 pub(crate) struct Args {
     /// The configuration (YAML)
     #[arg(long, value_name = "FILE", required_unless_present = "list_bugs")]
     config: Option<PathBuf>,
+    /// Take over from the sidecar of the same name that runs, without an interruption: listeners,
+    /// state and connections. Where none runs, start as usual
+    #[arg(long)]
+    upgrade: bool,
     /// Switch a seeded bug on; may be repeated
     #[arg(long, value_name = "NAME")]
     bug: Vec<Bug>,
@@ -71,6 +77,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     // Everything that this process logs, also from threads that nobody told.
     let _ = tracing::dispatcher::set_global_default(dispatch.clone());
     let options = Options {
+        upgrade: match args.upgrade {
+            true => Upgrade::Wanted,
+            false => Upgrade::Refused,
+        },
         file: Some(path),
         logs: Some((logs, dispatch)),
         bugs,

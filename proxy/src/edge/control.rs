@@ -15,16 +15,18 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
 use super::app::{AppLink, Heard};
+use super::begin;
 use super::data::{self, Data};
 use super::directory::{self, Directory};
 use super::run::Ending;
 use super::shared::{Shared, Status};
+use super::upgrade::{Offered, Request, Upgrades};
 use crate::config::Speaks;
 use crate::core::{Command, Side};
 use crate::discovery;
 use crate::health::{Act, Action, Lifecycle, Monitor, Op, Sign, State, Waits, What};
 use crate::logs::{Levels, Logs};
-use crate::{Config, config};
+use crate::{Config, config, upgrade};
 
 /// The data thread answers within this; it never waits for anybody.
 const LISTENER_WAIT_NS: u64 = 1_000_000_000;
@@ -63,6 +65,10 @@ pub(super) struct Control {
     pub(super) lifecycle: Lifecycle,
     pub(super) link: AppLink,
     pub(super) inputs: Inputs,
+    /// Listeners that a successor gets beside those of the data thread.
+    pub(super) offers: Offers,
+    /// After the inputs: it ends when nobody answers it any more.
+    pub(super) _upgrades: Upgrades,
     /// Where the configuration was read from.
     pub(super) file: Option<PathBuf>,
     /// Whose levels a reload changes.
@@ -79,6 +85,14 @@ pub(super) struct Inputs {
     pub(super) done: mpsc::UnboundedReceiver<(Op, Result<(), String>)>,
     /// The other end of `done`.
     pub(super) report: mpsc::UnboundedSender<(Op, Result<(), String>)>,
+    /// Of a successor.
+    pub(super) requests: mpsc::UnboundedReceiver<Request>,
+}
+
+/// Copies of listeners.
+pub(super) struct Offers {
+    pub(super) api: TcpListener,
+    pub(super) admin: TcpListener,
 }
 
 impl Control {
@@ -107,6 +121,12 @@ impl Control {
                     if let Some(ending) = self.told(told) {
                         return ending;
                     }
+                }
+                Some(request) = self.inputs.requests.recv() => {
+                    if let Request::End = request {
+                        return Ending::HandedOver;
+                    }
+                    self.succeed(request);
                 }
                 order = self.inputs.orders.recv() => match order {
                     None | Some(Order::Stop) => return Ending::Stopped,
@@ -154,6 +174,72 @@ impl Control {
                     let _ = answer.send(directory.state().await);
                 });
             }
+        }
+    }
+
+    /// A successor comes.
+    fn succeed(&mut self, request: Request) {
+        let directory = Arc::clone(&self.directory);
+        let now = Nanos::now();
+        match request {
+            Request::Offer(answer) => {
+                let ends = matches!(self.lifecycle.state(), State::Draining | State::Ended);
+                let offers = self
+                    .offers
+                    .api
+                    .try_clone()
+                    .and_then(|api| Ok((api, self.offers.admin.try_clone()?)));
+                let (Ok((api, admin)), false) = (offers, ends) else {
+                    let _ = answer.send(None);
+                    return;
+                };
+                let control = self.inheritance();
+                tokio::spawn(async move {
+                    let state = legacy(&directory.state().await, &control);
+                    let offered = Offered { api, admin, state };
+                    let _ = answer.send(Some(offered));
+                });
+            }
+            Request::GiveWay(answer) => {
+                let control = self.inheritance();
+                self.lifecycle.hand_over(now);
+                self.monitor.stop();
+                tokio::spawn(async move {
+                    let _ = answer.send(legacy(&directory.hand_over().await, &control));
+                });
+            }
+            Request::End => {}
+        }
+    }
+
+    fn inheritance(&self) -> begin::Control {
+        begin::Control {
+            health: self.lifecycle.saved(),
+            speaks: Some(self.link.speaks()),
+            inbound: Some(self.shared.addresses.inbound),
+            listening: self.lifecycle.is_listening(),
+        }
+    }
+
+    /// Goes on where a predecessor was.
+    pub(super) fn go_on(&mut self, inherited: Option<begin::Control>) {
+        let Some(inherited) = inherited else {
+            return;
+        };
+        let config = self.shared.config();
+        if let Some(speaks) = inherited.speaks {
+            self.link.speak(speaks);
+        }
+        let watches = !inherited.health.services.is_empty();
+        if inherited.health.lost {
+            let monitor = Monitor::new(config.heartbeat, self.shared.bugs);
+            self.monitor = monitor.with_app_lost();
+            self.command(Command::CloseInbound);
+        }
+        let waits = waits(&config.timeouts);
+        self.lifecycle = Lifecycle::restored(inherited.health, waits, self.shared.bugs);
+        if watches {
+            self.monitor.start(Nanos::now());
         }
     }
 
@@ -352,6 +438,14 @@ impl Control {
             watched: self.monitor.is_watching(),
             app_lost: self.monitor.is_lost(),
         });
+    }
+}
+
+/// What is left to a successor. A part that could not be written is null, which it refuses.
+fn legacy(directory: &discovery::State, control: &begin::Control) -> upgrade::State {
+    upgrade::State {
+        directory: serde_json::to_value(directory).unwrap_or_default(),
+        control: serde_json::to_value(control).unwrap_or_default(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod api;
 mod app;
+mod begin;
 mod config_center;
 mod control;
 pub mod data;

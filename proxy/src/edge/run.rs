@@ -4,7 +4,7 @@
 //! them. Whoever wants logs installs a `tracing` subscriber; this does not.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,10 +13,12 @@ use meshproof_sys::clock::Nanos;
 use tokio::sync::mpsc;
 
 use super::app::AppLink;
-use super::control::{self, Control, Inputs, Order};
+use super::begin::Begin;
+use super::control::{self, Control, Inputs, Offers, Order};
 use super::data::{self, Data};
 use super::directory::{self, Directory};
 use super::shared::Shared;
+use super::upgrade::{TakeError, Upgrade, Upgrades};
 use crate::core::{Command, Core, Settings, Side};
 use crate::health::{Lifecycle, Monitor};
 use crate::logs::Logs;
@@ -28,6 +30,8 @@ use crate::{Bugs, Config, routing};
 pub struct Options {
     /// Seeded bugs, beside those that the configuration names.
     pub bugs: Bugs,
+    /// Whether to take over from one of the same name that runs.
+    pub upgrade: Upgrade,
     /// Where the configuration was read from: what a reload reads again. Without it there is
     /// nothing to reload.
     pub file: Option<PathBuf>,
@@ -63,14 +67,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The run directory.
-    #[error("cannot make the run directory {}: {error}", path.display())]
-    Run {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// The sidecar that runs already, or whose directory this is.
+    #[error(transparent)]
+    Take(#[from] TakeError),
     /// A thread, a runtime, a descriptor.
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
@@ -97,20 +96,8 @@ impl Proxy {
     /// Binds every listener and starts the threads. When it returns, the sidecar serves.
     pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         let bugs = config.bugs.iter().copied().fold(options.bugs, Bugs::with);
-        let inbound = bind("inbound.listen", config.inbound.listen)?;
-        let outbound = bind("outbound.listen", config.outbound.listen)?;
-        let api = bind("api", config.api)?;
-        let admin = bind("admin", config.admin)?;
-        let addresses = Addresses {
-            inbound: inbound.local_addr()?,
-            outbound: outbound.local_addr()?,
-            api: api.local_addr()?,
-            admin: admin.local_addr()?,
-        };
-        std::fs::create_dir_all(&config.run).map_err(|error| StartError::Run {
-            path: config.run.clone(),
-            error,
-        })?;
+        let begin = Begin::of(&config, options.upgrade)?;
+        let addresses = begin.addresses;
         let metrics = Arc::new(Metrics::default());
         let config = Arc::new(config);
         let shared = Arc::new(Shared::new(
@@ -127,13 +114,32 @@ impl Proxy {
         let core = Core::new(settings(&config), Arc::clone(&metrics), bugs);
         let data = Data::start(core, told)?;
         let handle = data.handle().clone();
-        let listen = |side, listener: TcpListener| {
-            handle
-                .order(data::Order::Listen(side, listener))
-                .map_err(io::Error::other)
+        // Everything that can fail has been done: from here on this process is the sidecar.
+        let begun = begin.take()?;
+        for (side, listener) in [
+            (Side::Inbound, begun.inbound),
+            (Side::Outbound, Some(begun.outbound)),
+        ] {
+            if let Some(listener) = listener {
+                handle
+                    .order(data::Order::Listen(side, listener))
+                    .map_err(io::Error::other)?;
+            }
+        }
+        let (requests, requested) = mpsc::unbounded_channel();
+        let upgrades = Upgrades::start(
+            begun.run,
+            &config.name,
+            config.timeouts.drain.0.saturating_mul(1_000_000),
+            begun.taking,
+            handle.clone(),
+            requests,
+        )?;
+        let offers = Offers {
+            api: begun.api.try_clone()?,
+            admin: begun.admin.try_clone()?,
         };
-        listen(Side::Inbound, inbound)?;
-        listen(Side::Outbound, outbound)?;
+        let (api, _admin) = (begun.api, begun.admin);
         let (happened, events) = mpsc::unbounded_channel();
         let directory = {
             let _guard = runtime.enter();
@@ -146,7 +152,7 @@ impl Proxy {
                 api,
                 inbound: others_call,
                 snapshot: Some(config.run.join("directory.json")),
-                restored: None,
+                restored: begun.directory,
                 tables: Box::new(move |table| {
                     shared.set_table(Arc::clone(&table));
                     let _ = handle.core(Command::Routes(table));
@@ -158,24 +164,28 @@ impl Proxy {
         };
         let dispatch = options.logs.as_ref().map(|(_, dispatch)| dispatch.clone());
         let (report, done) = mpsc::unbounded_channel();
-        let control = Control {
+        let mut control = Control {
             data,
             directory: Arc::new(directory),
             monitor: Monitor::new(config.heartbeat, bugs),
             lifecycle: Lifecycle::new(control::waits(&config.timeouts), bugs),
             link: AppLink::new(config.inbound.app),
+            offers,
+            _upgrades: upgrades,
             inputs: Inputs {
                 orders: taken,
                 told: hears,
                 events,
                 done,
                 report,
+                requests: requested,
             },
             file: options.file,
             logs: options.logs.as_ref().map(|(logs, _)| logs.clone()),
             draining: None,
             shared: Arc::clone(&shared),
         };
+        control.go_on(begun.control);
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
@@ -189,14 +199,6 @@ impl Proxy {
             control: Some(thread),
         })
     }
-}
-
-fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    meshproof_sys::socket::listen(address).map_err(|error| StartError::Listen {
-        what,
-        address,
-        error,
-    })
 }
 
 /// What of a configuration the data path runs by.

@@ -13,8 +13,7 @@ mod serve;
 mod take;
 
 use std::net::TcpListener;
-
-use tokio::sync::oneshot;
+use std::sync::mpsc::SyncSender;
 
 pub use directory::{RunDirectory, RunError};
 pub use serve::Upgrades;
@@ -27,10 +26,10 @@ use crate::upgrade::State;
 pub enum Request {
     /// A successor wants to take over: what would it get? Service goes on. `None`: this sidecar
     /// is about to end for another reason.
-    Offer(oneshot::Sender<Option<Offered>>),
+    Offer(SyncSender<Option<Offered>>),
     /// It can serve: decide nothing any more, accept nothing on API and admin, stop speaking to
     /// the config center without deregistering, and answer with the last state.
-    GiveWay(oneshot::Sender<State>),
+    GiveWay(SyncSender<State>),
     /// Everything is handed over, or time is up: end.
     End,
 }

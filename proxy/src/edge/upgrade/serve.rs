@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
 use meshproof_sys::poll::{Interest, Poll, Token};
@@ -27,6 +28,8 @@ const WAKE: Token = Token(1);
 const PEER: Token = Token(2);
 const PREDECESSOR: Token = Token(3);
 
+/// How often a wait for the control side looks whether all of this is to end.
+const LOOK_FOR_STOP: Duration = Duration::from_millis(20);
 /// Connections handed over between two looks at the clock.
 const HANDED_PER_ROUND: usize = 64;
 
@@ -302,10 +305,18 @@ impl Serving {
         Ok(None)
     }
 
-    fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
+    /// Asks the control side. It may end, and with it this thread, before it answers.
+    fn ask<T>(&self, request: impl FnOnce(std_mpsc::SyncSender<T>) -> Request) -> Option<T> {
+        let (answer, answered) = std_mpsc::sync_channel(1);
         self.control.send(request(answer)).ok()?;
-        answered.blocking_recv().ok()
+        loop {
+            match answered.recv_timeout(LOOK_FOR_STOP) {
+                Ok(answer) => return Some(answer),
+                Err(std_mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(std_mpsc::RecvTimeoutError::Timeout) if self.stopped() => return None,
+                Err(std_mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// The successor said something.
