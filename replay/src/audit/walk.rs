@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshproof_wire::decoder::{Decoded, Decoder, Detail, Limits as FrameLimits, Start};
+use meshproof_wire::detect::Verdict;
 
 use crate::capture::{Error, Packet, Packets};
 use crate::packet::{self, Parsed, Segment};
@@ -201,7 +202,11 @@ impl<V: Visit> Walk<'_, V> {
             if tracked.fit == Fit::FarAhead {
                 return Payload::Alone;
             }
+            let answers = sides.side(tracked.direction.reversed()).decoder.protocol();
             let side = sides.side(tracked.direction);
+            if let (Some(protocol), Verdict::Undecided) = (answers, side.decoder.verdict()) {
+                side.decoder.expect_answers(protocol);
+            }
             let before = side.assembler.counts();
             side.assembler.segment(
                 Piece {
