@@ -124,14 +124,11 @@ fn a_table_for_people() {
 
 #[test]
 fn what_is_not_decoded_is_named_with_advice() {
-    let ran = ls(&["tr_hessian_stub.pcap"]);
+    let ran = ls(&["dubbo_hessian2.pcap"]);
     assert_eq!(ran.code, Some(0));
-    assert!(
-        ran.stderr
-            .contains("tr: 1 flows, 4526 bytes, to 10.15.246.182:12201")
-    );
+    assert!(ran.stderr.contains("dubbo: 1 flows,"), "{}", ran.stderr);
 
-    // A TLS handshake in place of a TR request.
+    // A TLS handshake in place of a request.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tls.pcap");
     let mut file = std::fs::read(captures().join("bolt_v1_exception.pcap")).expect("a capture");

@@ -217,7 +217,7 @@ fn every_capture_of_a_known_protocol_is_judged() {
 
 #[test]
 fn other_protocols_are_foreign_and_named() {
-    for (name, spoken) in [("dubbo_hessian2", "dubbo"), ("tr_hessian_stub", "tr")] {
+    for (name, spoken) in [("dubbo_hessian2", "dubbo")] {
         let (seen, outcome) = pass(&inputs(name), &Options::FRAMES);
         let model = model(name);
         let streams = model["streams"].as_array().expect("streams");
@@ -227,6 +227,78 @@ fn other_protocols_are_foreign_and_named() {
         assert!(seen.exchanges.is_empty());
         let named: Vec<_> = outcome.spoken.keys().copied().collect();
         assert_eq!(named, [spoken], "{name}");
+    }
+}
+
+/// The model of TR was made by another decoder; ids it does not tell.
+#[test]
+fn tr_agrees_with_its_model() {
+    let name = "tr_hessian_stub";
+    let model = model(name);
+    let (seen, outcome) = pass(&inputs(name), &Options::FRAMES);
+    let expected: BTreeMap<_, _> = model["frames"]
+        .as_array()
+        .expect("frames")
+        .iter()
+        .map(|frame| {
+            let is_heartbeat = frame["class"] == "com.taobao.remoting.impl.ConnectionHeartBeat";
+            let kind = match (frame["type"].as_str(), is_heartbeat, &frame["direction"]) {
+                (Some("request"), true, _) => Kind::Heartbeat,
+                (Some("response"), true, _) => Kind::HeartbeatAck,
+                (Some("request"), false, Value::Number(one)) if one.as_u64() == Some(1) => {
+                    Kind::Oneway
+                }
+                (Some("request"), ..) => Kind::Request,
+                _ => Kind::Response,
+            };
+            let dir = frame["dir"].as_str().expect("a direction").to_owned();
+            let place = (dir, number(frame, "off"));
+            let class = frame["class"].as_str().map(str::to_owned);
+            (
+                place,
+                (
+                    kind,
+                    class,
+                    number(frame, "total"),
+                    number(frame, "serialize"),
+                ),
+            )
+        })
+        .collect();
+    let found: BTreeMap<_, _> = seen
+        .frames
+        .iter()
+        .map(|(_, direction, decoded)| {
+            let dir = match direction {
+                Direction::ToAcceptor => "c2s".to_owned(),
+                Direction::ToOpener => "s2c".to_owned(),
+            };
+            let head = decoded.head;
+            let class = decoded.frame.as_ref().and_then(|frame| frame.class());
+            let told = (
+                head.kind,
+                class.map(str::to_owned),
+                head.len,
+                u64::from(head.codec),
+            );
+            ((dir, decoded.offset), told)
+        })
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(outcome.ledger.check(), Ok(()));
+    let bytes = &outcome.ledger.bytes;
+    assert_eq!(bytes.framed, bytes.payload);
+    for exchange in &seen.exchanges {
+        let listing = Listing::of(exchange);
+        if let Some(answer) = &listing.response {
+            assert_eq!(answer.host.as_deref(), Some("10.15.246.182:12201"));
+        }
+        if listing.kind == "call" {
+            assert_eq!(listing.method.as_deref(), Some("hello"));
+            let asked = listing.request.expect("a request");
+            assert_eq!(asked.timeout_ms, Some(3000));
+            assert_eq!(listing.outcome, "answered");
+        }
     }
 }
 

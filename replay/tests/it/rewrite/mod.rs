@@ -3,6 +3,7 @@
 mod build;
 mod built;
 mod judge;
+mod protocols;
 mod real;
 
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Captures of protocols that are decoded.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "bolt_v1_basic",
     "bolt_v1_exception",
     "bolt_v1_heartbeat",
@@ -125,7 +126,8 @@ const KNOWN: [&str; 14] = [
     "sofaregistry_pub_sub",
     "sofarpc_bolt_hessian2",
     "sofarpc_bolt_url_appName",
+    "tr_hessian_stub",
 ];
 
 /// Captures of protocols that are not.
-const FOREIGN: [&str; 2] = ["dubbo_hessian2", "tr_hessian_stub"];
+const FOREIGN: [&str; 1] = ["dubbo_hessian2"];

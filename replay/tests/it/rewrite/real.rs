@@ -56,7 +56,7 @@ fn a_map_of_other_lengths_and_its_inverse_give_identical_streams() {
     let back = there.inverse().expect("an inverse");
     for name in KNOWN {
         let (out, summary) = rewritten(&fixture(name), &there, folder.path(), "there");
-        let is_sofa = name.starts_with("sofa");
+        let is_sofa = name.starts_with("sofa") || name.starts_with("tr");
         assert_eq!(summary.frames.rewritten > 0, is_sofa, "{name}");
         assert_eq!(content(&out) == content(&fixture(name)), !is_sofa, "{name}");
         let (out, _) = rewritten(&out, &back, folder.path(), "back");
@@ -213,6 +213,7 @@ fn the_audit_finds_what_a_missing_rule_leaves() {
         "sofarpc_bolt_hessian2",
         "sofarpc_bolt_url_appName",
         "sofaregistry_pub_sub",
+        "tr_hessian_stub",
     ] {
         let input = fixture(name);
         let text = propose(&mut open(&input)).expect("a map");
@@ -220,6 +221,11 @@ fn the_audit_finds_what_a_missing_rule_leaves() {
         let (_, summary) = rewritten(&input, &full, folder.path(), "full");
         let mut left_out = 0;
         for rule in summary.rules.iter().filter(|rule| rule.uses > 0) {
+            // There the zone stands by itself as well: without the rule for the VIP it is replaced
+            // within the VIP, and nothing is left to be found.
+            if name == "tr_hessian_stub" && rule.kind == "vips" {
+                continue;
+            }
             let mut lacking = full.clone();
             lacking.addresses.retain(|known| known.line != rule.line);
             lacking.vips.retain(|known| known.line != rule.line);
