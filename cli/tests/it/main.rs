@@ -6,6 +6,7 @@ mod environment;
 mod fixture;
 mod journey;
 mod ls;
+mod real_mesh;
 mod replay;
 mod report;
 mod rewrite;
