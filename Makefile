@@ -1,16 +1,20 @@
 # The one front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo test lint bench fuzz build
+.PHONY: help demo demo-mesh test lint bench fuzz build
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 build: ## the release binary, target/release/meshproof
 	cargo build --release --locked -p meshproof
 
 demo: ## a real SOFARPC capture to a verdict and a report, in about a minute after the build
 	@scripts/demo.sh
+
+demo-mesh: ## a whole mesh in namespaces: its app is killed, isolated, and comes back
+	cargo build --release --locked --quiet -p meshproof
+	@target/release/meshproof demo mesh
 
 test: ## every test; installs the tools that serve as outside judges
 	@scripts/need.sh "make test" tcpdump=tcpdump tshark=tshark capinfos=wireshark-common \

@@ -2,6 +2,7 @@
 
 mod audit;
 mod completions;
+mod demo;
 mod diff;
 mod fixture;
 mod ls;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Report(report::Args),
     /// Run the reference sidecar
     Proxy(proxy::Args),
+    /// Watch a whole mesh at work, and how it takes the death of an app
+    Demo(demo::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
     Fixture(fixture::Args),
     /// Print the JSON schema of a file that people write
@@ -59,6 +62,7 @@ impl Command {
             Command::Diff(args) => diff::run(args),
             Command::Report(args) => report::run(args),
             Command::Proxy(args) => proxy::run(args),
+            Command::Demo(args) => demo::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),
