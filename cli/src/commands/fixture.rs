@@ -1,6 +1,8 @@
 //! `meshproof fixture`: what the project is tried on.
 
 mod app;
+mod call;
+mod ledger;
 mod load;
 mod registry;
 mod serving;
@@ -24,8 +26,12 @@ pub(crate) struct Args {
 /// The fixtures.
 #[derive(Debug, Subcommand)]
 enum Fixture {
-    /// Serve com.alipay.demo.SampleService over BOLT v1 and v2
-    App(app::Args),
+    /// Serve com.alipay.demo.SampleService over BOLT v1 and v2, and over TR
+    App(Box<app::Args>),
+    /// Call com.alipay.demo.SampleService, and judge every answer
+    Call(Box<call::Args>),
+    /// Join the logs of client and servers: every call seen once and answered once
+    Ledger(ledger::Args),
     /// Run the config center: register, deregister, leases, subscriptions with push
     Registry(registry::Args),
     /// Call over BOLT, as fast as answers come or at a rate, and check every answer
@@ -94,7 +100,9 @@ fn frame_bytes(text: &str) -> Result<(u32, u32), String> {
 
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     match args.fixture {
-        Fixture::App(args) => app::run(args),
+        Fixture::App(args) => app::run(*args),
+        Fixture::Call(args) => call::run(*args),
+        Fixture::Ledger(args) => ledger::run(args),
         Fixture::Registry(args) => registry::run(args),
         Fixture::Load(args) => load::run_load(&args),
         Fixture::Echo(args) => load::run_echo(&args),
