@@ -6,6 +6,7 @@ mod ledger;
 mod load;
 mod registry;
 mod serving;
+mod vip;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -34,6 +35,8 @@ enum Fixture {
     Ledger(ledger::Args),
     /// Run the config center: register, deregister, leases, subscriptions with push
     Registry(registry::Args),
+    /// Run the VIP name service: DNS for pools, APP-pool.ZONE.alipay.net
+    Vip(vip::Args),
     /// Call over BOLT, as fast as answers come or at a rate, and check every answer
     Load(load::LoadArgs),
     /// Answer every BOLT request with its own body
@@ -104,6 +107,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Fixture::Call(args) => call::run(*args),
         Fixture::Ledger(args) => ledger::run(args),
         Fixture::Registry(args) => registry::run(args),
+        Fixture::Vip(args) => vip::run(args),
         Fixture::Load(args) => load::run_load(&args),
         Fixture::Echo(args) => load::run_echo(&args),
         Fixture::Capture(args) => capture(args),
