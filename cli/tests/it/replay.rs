@@ -109,6 +109,33 @@ fn against_its_own_stubs_a_capture_passes() {
     assert_eq!(again.status.code(), Some(2));
 }
 
+/// TR: ids within a Hessian object, a one-way, a heartbeat; the stub gives the recorded answers.
+#[test]
+fn tr_passes_against_its_own_stub() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("run");
+    let output = Command::cargo_bin("meshproof")
+        .unwrap()
+        .arg("replay")
+        .arg(capture().with_file_name("tr_hessian_stub.pcap"))
+        .args(["--stub", "--record"])
+        .arg(&record)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let record = Record::open(&record).unwrap();
+    let ledger = record.manifest().unwrap().replay.clone().unwrap();
+    assert_eq!(
+        (ledger.recorded, ledger.sent, ledger.oneway, ledger.compared),
+        (5, 4, 1, 3)
+    );
+    assert_eq!(ledger.skipped.get("heartbeat"), Some(&1));
+    let rows: Vec<_> = record.rows().unwrap().map(Result::unwrap).collect();
+    assert!(rows.iter().all(|row| row.protocol == "tr"));
+    assert!(rows.iter().all(|row| row.differences.is_empty()));
+}
+
 #[test]
 fn one_changed_byte_is_found_and_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -809,3 +809,49 @@ fn records_in_one_order_are_compared_in_little_memory_and_others_are_not_half_co
     assert!(backwards.left_out > 0, "{backwards:?}");
     assert_eq!(backwards.claim().verdict, Verdict::Invalid);
 }
+
+/// An answer in TR from `host`.
+fn tr(host: &str, error: Option<&str>, text: &str) -> Frame {
+    let mut body = Writer::new();
+    body.string(text);
+    let build = meshproof_wire::tr::Build {
+        connection: meshproof_wire::tr::Connection::Response {
+            id: meshproof_wire::RequestId(host.len() as u64),
+            host,
+            result: i32::from(error.is_some()),
+            error_message: error,
+            error_stack: None,
+        },
+        class: b"java.lang.String",
+        content: body.bytes(),
+    };
+    Frame::parse(build.encode().expect("a frame")).expect("a frame")
+}
+
+#[test]
+fn answers_in_tr_part_in_all_but_id_and_host() {
+    let paths = |one: &Frame, other: &Frame| -> Vec<String> {
+        let found = Frames::default().compare(&Call::default(), one, other);
+        assert!(found.iter().all(|difference| difference.judged));
+        found
+            .into_iter()
+            .map(|difference| difference.path)
+            .collect()
+    };
+    let one = tr("10.0.0.1:12200", None, "a");
+    assert_eq!(
+        paths(&one, &tr("127.0.0.1:1", None, "a")),
+        Vec::<String>::new()
+    );
+    assert_eq!(paths(&one, &tr("10.0.0.1:12200", None, "b")), ["body"]);
+    let failed = tr("10.0.0.1:12200", Some("no"), "a");
+    assert_eq!(
+        paths(&one, &failed),
+        ["status", "headers.connection.errorMsg"]
+    );
+    let kept = meshproof_record::row::Response {
+        headers: response(&failed).headers,
+        ..response(&one)
+    };
+    assert_eq!(kept.headers["connection.errorMsg"], "no");
+}

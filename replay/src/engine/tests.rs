@@ -2,6 +2,7 @@
 
 mod hostile;
 mod stubs;
+mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
