@@ -362,14 +362,8 @@ pub fn message(frame: &Frame) -> Result<Message, NoCall> {
         ..http::Limits::USUAL
     });
     messages.feed(&frame.bytes);
-    loop {
-        let found = messages.message()?.or_else(|| messages.close());
-        let message = found.ok_or(NoCall::Cut)?;
-        // A notice to go on with the request is no answer yet.
-        if !matches!(message.head.start, Start::Response { status: 100..=199 }) {
-            return Ok(message);
-        }
-    }
+    let found = messages.message()?.or_else(|| messages.close());
+    found.ok_or(NoCall::Cut)
 }
 
 /// The request that a frame is.

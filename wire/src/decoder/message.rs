@@ -54,6 +54,7 @@ impl<M: Copy> Message<M> {
             };
             self.used += used;
             match piece {
+                Some(http::Piece::End) if self.used as u64 > bytes_max => return Fed::Malformed,
                 Some(http::Piece::End) => {
                     self.bytes.truncate(self.used);
                     self.head.len = self.used as u64;

@@ -123,10 +123,22 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Begins an untyped map.
+    /// Begins a map, of whatever type.
     #[inline]
     pub(crate) fn map(&mut self) -> Option<()> {
-        self.eat(b"M")
+        self.eat(b"M")?;
+        match self.rest.first()? {
+            b't' => {
+                self.byte()?;
+                let len = u16::from_be_bytes(self.array()?);
+                self.units(usize::from(len)).map(drop)
+            }
+            b'u' => {
+                self.byte()?;
+                self.int().map(drop)
+            }
+            _ => Some(()),
+        }
     }
 
     /// Whether a map or list ends here; passes over its end.
@@ -212,6 +224,9 @@ mod tests {
         for text in ["", "short", "é", "\u{4e2d}\u{6587}", &"x".repeat(70_000)] {
             writer.string(text).string_or_null(None);
         }
+        writer.string("typed").map(Some("java.util.LinkedHashMap"));
+        writer.string("again").map(Some("java.util.LinkedHashMap"));
+        writer.end_map().end_map();
         writer.string("numbers").map(None);
         writer
             .long(1 << 40)

@@ -28,6 +28,15 @@ pub fn call(content: &[u8]) -> Option<Call<'_>> {
     usual(content).or_else(|| by_names(content))
 }
 
+/// Whether both ways of reading a content that is in order find the same.
+pub(crate) fn agrees(content: &[u8]) -> bool {
+    let (_, findings) = Document::parse(content);
+    match usual(content) {
+        Some(usual) if findings.is_empty() => by_names(content) == Some(usual),
+        _ => true,
+    }
+}
+
 #[inline]
 fn usual(content: &[u8]) -> Option<Call<'_>> {
     let mut scan = Scan::new(content);

@@ -47,6 +47,20 @@ pub(super) fn find(object: &[u8], flag: Flag) -> Option<Found> {
     .or_else(|| by_names(object, flag))
 }
 
+/// Whether both ways of reading an object that is in order find the same, where both find any.
+pub(super) fn agrees(object: &[u8], flag: Flag) -> bool {
+    let scan = Scan::new(object);
+    let usual = match flag {
+        Flag::Request => usual_request(scan),
+        Flag::Response => usual_response(scan),
+    };
+    let (_, findings) = Document::parse(object);
+    match (usual, by_names(object, flag)) {
+        (Some(usual), Some(named)) => usual == named || !findings.is_empty(),
+        _ => true,
+    }
+}
+
 #[inline]
 fn usual_request(mut scan: Scan<'_>) -> Option<Found> {
     scan.eat(REQUEST_START)?;

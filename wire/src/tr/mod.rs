@@ -19,6 +19,7 @@ mod frame;
 mod head;
 
 pub(crate) use call::milliseconds;
+
 pub use call::{Call, call};
 pub use connection::{Answer, answer};
 pub use encode::{Build, Connection, TooLong, heartbeat, heartbeat_ack};
@@ -31,3 +32,10 @@ pub const HEARTBEAT_CLASS: &str = "com.taobao.remoting.impl.ConnectionHeartBeat"
 /// Longest connection object that is read, in bytes. Real ones have some 130 to 190; one that
 /// carries an exception's stack is longer.
 pub const CONNECTION_BYTES_MAX: u32 = 256 << 10;
+
+/// Whether the quick ways of reading a frame find what the thorough ones do.
+pub(crate) fn reads_alike(frame: &[u8], parts: &Parts) -> bool {
+    let part = |range: &std::ops::Range<usize>| frame.get(range.clone()).unwrap_or_default();
+    connection::agrees(part(&parts.connection), parts.head.flag)
+        && call::agrees(part(&parts.content))
+}

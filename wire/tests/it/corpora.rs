@@ -33,3 +33,18 @@ fn bolt() {
 fn hessian() {
     replay("hessian", check::hessian);
 }
+
+#[test]
+fn tr() {
+    replay("tr", check::tr);
+}
+
+#[test]
+fn http() {
+    replay("http", check::http);
+}
+
+#[test]
+fn mesh_api() {
+    replay("mesh-api", check::mesh_api);
+}

@@ -4,6 +4,9 @@ use meshproof_wire::bolt::{Build, Command, Version, cmdcode, encode_headers, hea
 use meshproof_wire::check;
 use meshproof_wire::decoder::{Account, Decoded, Decoder, Detail, Limits, Start};
 use meshproof_wire::detect::Verdict;
+use meshproof_wire::mesh_api::Operation;
+use meshproof_wire::tr::{self, Connection, Direction};
+use meshproof_wire::{RequestId, http};
 use proptest::prelude::*;
 
 fn version() -> impl Strategy<Value = Version> {
@@ -50,9 +53,78 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         )
 }
 
+fn tr_frame() -> impl Strategy<Value = Vec<u8>> {
+    let content = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        Just(b"\x05hello".to_vec()),
+    ];
+    let id = prop_oneof![any::<u64>(), any::<u32>().prop_map(u64::from), 0..40_u64];
+    let parts = (id, any::<(bool, Option<i32>)>(), "[a-zA-Z.]{0,30}", content);
+    parts.prop_map(|(id, (two_way, result), class, content)| {
+        let id = RequestId(id);
+        let connection = match (result, two_way) {
+            (Some(result), _) => Connection::Response {
+                id,
+                host: "10.1.2.3:12200",
+                result,
+                error_message: two_way.then_some("\u{4e2d} it broke"),
+                error_stack: None,
+            },
+            (None, true) => Connection::Request {
+                id,
+                direction: Direction::Twoway,
+            },
+            (None, false) => Connection::Request {
+                id,
+                direction: Direction::Oneway,
+            },
+        };
+        let build = tr::Build {
+            connection,
+            class: class.as_bytes(),
+            content: &content,
+        };
+        build.encode().unwrap().to_vec()
+    })
+}
+
+/// Messages of the application API, and some that are not.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let path = prop_oneof![
+        4 => prop::sample::select(Operation::ALL.to_vec()).prop_map(|it| it.path().to_owned()),
+        1 => "/[a-z/]{0,20}",
+    ];
+    let body = prop_oneof![Just("{\"success\":true}".to_owned()), "\\PC{0,60}"];
+    let request = (path, body.clone()).prop_map(|(path, body)| {
+        http::request("POST", &path, "h:1", "text/plain", body.as_bytes())
+    });
+    let response = (
+        prop::sample::select(vec![100_u16, 200, 204, 404]),
+        body.clone(),
+    )
+        .prop_map(|(status, body)| http::response(status, "text/plain", body.as_bytes()));
+    let chunked = prop::collection::vec(body, 0..4).prop_map(|chunks| {
+        let mut out = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+            out.extend_from_slice(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes());
+        }
+        out.extend_from_slice(b"0\r\n\r\n");
+        out
+    });
+    prop_oneof![request, response, chunked]
+}
+
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let damage = prop::collection::vec(any::<u8>(), 0..10);
+    let piece = prop_oneof![9 => message(), 1 => damage];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
-        8 => frame(),
+        6 => frame(),
+        6 => tr_frame(),
+        1 => message(),
         1 => prop::collection::vec(any::<u8>(), 0..40),
         1 => prop::collection::vec(0..3_u8, 0..40),
     ];
@@ -65,6 +137,25 @@ proptest! {
     #[test]
     fn any_stream_keeps_the_properties(bytes in stream()) {
         check::bolt(&bytes);
+    }
+
+    #[test]
+    fn any_stream_keeps_the_properties_of_tr(bytes in stream()) {
+        check::tr(&bytes);
+    }
+
+    #[test]
+    fn any_messages_keep_the_properties(bytes in messages()) {
+        check::http(&bytes);
+        check::mesh_api(&bytes);
+    }
+
+    #[test]
+    fn frames_of_tr_come_out_as_they_went_in(frames in prop::collection::vec(tr_frame(), 1..6)) {
+        let (decoded, account) = run(&frames.concat(), Start::Beginning);
+        let whole: Vec<_> = decoded.into_iter().map(|it| it.frame.unwrap().bytes).collect();
+        prop_assert_eq!(&whole, &frames);
+        prop_assert_eq!(account.framed, account.total());
     }
 
     #[test]
