@@ -702,3 +702,29 @@ fn bugs_are_named_as_their_switches() {
         assert!(schema.contains(&format!("\"{bug}\"")), "{bug}");
     }
 }
+
+/// docs/proxy.md and the schema: the same keys, and the same ones that are fixed.
+#[test]
+fn every_key_is_documented_and_every_documented_key_is_there() {
+    let docs = include_str!("../../../docs/proxy.md");
+    let documented: BTreeSet<(String, bool)> = docs
+        .lines()
+        .skip_while(|line| *line != "## Configuration")
+        .take_while(|line| *line != "## Health of the app")
+        .filter_map(|line| {
+            let (key, rest) = line.strip_prefix("| `")?.split_once('`')?;
+            Some((key.to_owned(), rest.starts_with(" ●")))
+        })
+        .collect();
+    let keys = keys_of_schema();
+    let is_section = |key: &String| {
+        keys.iter()
+            .any(|other| other.starts_with(&format!("{key}.")))
+    };
+    let known: BTreeSet<(String, bool)> = keys
+        .iter()
+        .filter(|key| !is_section(key))
+        .map(|key| (key.clone(), FIXED.contains(&key.as_str())))
+        .collect();
+    assert_eq!(documented, known);
+}

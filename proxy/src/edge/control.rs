@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::{debug, error};
 
 use super::app::{AppLink, Heard};
@@ -24,7 +25,7 @@ use super::upgrade::{Offered, Request, Upgrades};
 use crate::config::Speaks;
 use crate::core::{Command, Side};
 use crate::discovery;
-use crate::health::{Act, Action, Lifecycle, Monitor, Op, Sign, State, Waits, What};
+use crate::health::{Act, Action, Lifecycle, Monitor, Op, Saved, Sign, State, Waits, What};
 use crate::logs::{Levels, Logs};
 use crate::{Config, config, upgrade};
 
@@ -67,6 +68,8 @@ pub(super) struct Control {
     pub(super) inputs: Inputs,
     /// Listeners that a successor gets beside those of the data thread.
     pub(super) offers: Offers,
+    /// The admin interface, which a successor serves in our place.
+    pub(super) admin: AbortHandle,
     /// After the inputs: it ends when nobody answers it any more.
     pub(super) _upgrades: Upgrades,
     /// Where the configuration was read from.
@@ -204,6 +207,7 @@ impl Control {
                 let control = self.inheritance();
                 self.lifecycle.hand_over(now);
                 self.monitor.stop();
+                self.admin.abort();
                 tokio::spawn(async move {
                     let _ = answer.send(legacy(&directory.hand_over().await, &control));
                 });
@@ -236,8 +240,14 @@ impl Control {
             self.monitor = monitor.with_app_lost();
             self.command(Command::CloseInbound);
         }
+        let saved = Saved {
+            listening: inherited.listening,
+            ..inherited.health
+        };
         let waits = waits(&config.timeouts);
-        self.lifecycle = Lifecycle::restored(inherited.health, waits, self.shared.bugs);
+        self.lifecycle = Lifecycle::restored(saved, waits, self.shared.bugs);
+        // What the predecessor had begun is gone on with.
+        self.lifecycle.resume(Nanos::now());
         if watches {
             self.monitor.start(Nanos::now());
         }

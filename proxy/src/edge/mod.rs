@@ -4,6 +4,7 @@
 //! application API, the admin interface, the config center, VIP names, heartbeats to the app.
 //! [`run::Proxy`] puts them together.
 
+pub mod admin;
 mod api;
 mod app;
 mod begin;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use meshproof_sys::clock::Nanos;
 use tokio::sync::mpsc;
 
+use super::admin::{self, Admin};
 use super::app::AppLink;
 use super::begin::Begin;
 use super::control::{self, Control, Inputs, Offers, Order};
@@ -139,7 +140,6 @@ impl Proxy {
             api: begun.api.try_clone()?,
             admin: begun.admin.try_clone()?,
         };
-        let (api, _admin) = (begun.api, begun.admin);
         let (happened, events) = mpsc::unbounded_channel();
         let directory = {
             let _guard = runtime.enter();
@@ -149,7 +149,7 @@ impl Proxy {
                 config: Arc::clone(&config),
                 bugs,
                 metrics: Arc::clone(&metrics),
-                api,
+                api: begun.api,
                 inbound: others_call,
                 snapshot: Some(config.run.join("directory.json")),
                 restored: begun.directory,
@@ -162,6 +162,17 @@ impl Proxy {
                 }),
             })?
         };
+        let admin = {
+            let _guard = runtime.enter();
+            begun.admin.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(begun.admin)?;
+            let admin = Admin {
+                shared: Arc::clone(&shared),
+                orders: orders.clone(),
+                logs: options.logs.as_ref().map(|(logs, _)| logs.clone()),
+            };
+            tokio::spawn(admin::serve(listener, admin)).abort_handle()
+        };
         let dispatch = options.logs.as_ref().map(|(_, dispatch)| dispatch.clone());
         let (report, done) = mpsc::unbounded_channel();
         let mut control = Control {
@@ -171,6 +182,7 @@ impl Proxy {
             lifecycle: Lifecycle::new(control::waits(&config.timeouts), bugs),
             link: AppLink::new(config.inbound.app),
             offers,
+            admin,
             _upgrades: upgrades,
             inputs: Inputs {
                 orders: taken,

@@ -103,6 +103,10 @@ pub struct Saved {
     pub services: BTreeSet<String>,
     /// The app is lost.
     pub lost: bool,
+    /// 12200 listens.
+    pub listening: bool,
+    /// Publications stand at the config center, as far as was ordered.
+    pub registered: bool,
 }
 
 /// One order under way.
@@ -178,19 +182,22 @@ impl Lifecycle {
         }
     }
 
-    /// A sidecar that goes on where its predecessor was: with the app lost, it is isolated and
-    /// must not listen on 12200.
+    /// A sidecar that goes on where its predecessor was, with [`Lifecycle::resume`]: also in the
+    /// middle of an isolation or a recovery.
     pub fn restored(saved: Saved, waits: Waits, bugs: Bugs) -> Lifecycle {
-        let mut lifecycle = Lifecycle::new(waits, bugs);
-        if saved.lost {
-            lifecycle.lost = true;
-            lifecycle.goal = Goal::Isolate;
-            lifecycle.registered = false;
-            lifecycle.listening = false;
-            lifecycle.told = State::Isolated;
+        let is_isolated = saved.lost && !saved.listening && !saved.registered;
+        Lifecycle {
+            services: saved.services,
+            goal: Goal::HandOver,
+            lost: saved.lost,
+            registered: saved.registered,
+            listening: saved.listening,
+            told: match is_isolated {
+                true => State::Isolated,
+                false => State::Serving,
+            },
+            ..Lifecycle::new(waits, bugs)
         }
-        lifecycle.services = saved.services;
-        lifecycle
     }
 
     /// For a successor.
@@ -198,6 +205,8 @@ impl Lifecycle {
         Saved {
             services: self.services.clone(),
             lost: self.lost,
+            listening: self.listening,
+            registered: self.registered,
         }
     }
 
@@ -262,7 +271,7 @@ impl Lifecycle {
         }
     }
 
-    /// The successor did not come up: everything is as it was.
+    /// The successor did not come up, or this is the successor: goes on.
     pub fn resume(&mut self, now: Nanos) {
         if self.goal == Goal::HandOver {
             self.goal = if self.lost {

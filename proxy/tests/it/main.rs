@@ -3,3 +3,4 @@
 mod bugs;
 mod core;
 mod directory;
+mod docs;

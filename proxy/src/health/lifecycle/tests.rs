@@ -323,16 +323,39 @@ fn a_successor_finds_everything_as_it_was() {
             ok: GOAWAY, listener-closed, isolated [isolated]
         "#]],
     );
-    let mut old = Lifecycle::new(waits(), Bugs::NONE);
-    old.published("A");
-    old.app_lost(3, Nanos(2));
-    let saved = old.saved();
-    let mut new = Lifecycle::restored(saved.clone(), waits(), Bugs::NONE);
-    assert_eq!(new.saved(), saved);
-    assert_eq!(new.state(), State::Isolated);
-    assert!(!new.is_listening());
-    new.app_back(Nanos(3));
-    assert!(matches!(new.take_acts()[..], [Act::OpenListener(_)]));
+    // Every point of an isolation and a recovery: the successor takes the step that comes next.
+    for (script, next) in [
+        ("", None),
+        ("lost", Some(Act::CloseListener(Op(1)))),
+        ("lost ok", None),
+        ("lost ok ok", None),
+        ("lost ok ok back", Some(Act::Register(Op(1)))),
+        ("lost ok ok back ok", None),
+        ("lost back", Some(Act::Register(Op(1)))),
+        ("lost ok back", Some(Act::OpenListener(Op(1)))),
+    ] {
+        let mut old = Lifecycle::new(waits(), Bugs::NONE);
+        old.published("A");
+        let mut ops = 0;
+        for word in script.split(' ') {
+            match word {
+                "lost" => old.app_lost(3, Nanos(0)),
+                "back" => old.app_back(Nanos(0)),
+                "ok" => {
+                    ops += 1;
+                    old.done(Op(ops), Ok(()), Nanos(0));
+                }
+                _ => {}
+            }
+        }
+        let saved = old.saved();
+        let mut new = Lifecycle::restored(saved.clone(), waits(), Bugs::NONE);
+        assert_eq!(new.saved(), saved);
+        assert!(new.take_acts().is_empty(), "nothing before it is its turn");
+        new.resume(Nanos(1));
+        let acts = new.take_acts();
+        assert_eq!(acts.first().copied(), next, "{script}");
+    }
 }
 
 #[test]

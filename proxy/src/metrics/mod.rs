@@ -2,6 +2,8 @@
 //!
 //! Plain atomics, relaxed: a reader sees each counter right, not all of them at one moment.
 
+pub mod exposition;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that grows.
@@ -64,6 +66,32 @@ pub enum Outcome {
     Reset,
     /// The client went away.
     Cancelled,
+}
+
+impl Outcome {
+    /// All of them, in the order of [`Metrics::requests`].
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Answered,
+        Outcome::Oneway,
+        Outcome::TimedOut,
+        Outcome::NoUpstream,
+        Outcome::Overload,
+        Outcome::Reset,
+        Outcome::Cancelled,
+    ];
+
+    /// As in the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Oneway => "oneway",
+            Outcome::TimedOut => "timed-out",
+            Outcome::NoUpstream => "no-upstream",
+            Outcome::Overload => "overload",
+            Outcome::Reset => "reset",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// Everything that is counted.
