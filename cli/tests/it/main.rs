@@ -11,6 +11,7 @@ mod replay;
 mod report;
 mod rewrite;
 mod tidy;
+mod upgrade;
 
 /// The real SOFARPC server, as the tests of the fixtures start it.
 #[path = "../../../fixtures/tests/it/peer.rs"]

@@ -10,6 +10,8 @@ mod oneway_answered;
 mod reply_version;
 mod timeout_ignored;
 mod tr_bolt_mixed;
+mod upgrade_doubles;
+mod upgrade_drops;
 mod vip_legacy_form;
 
 mod pod;
