@@ -7,6 +7,8 @@ use meshproof_wire::address::Address;
 
 use super::places::Places;
 use super::{Config, Route};
+use crate::Bugs;
+use crate::discovery::Target;
 use crate::logs::{LEVELS, TARGETS};
 
 /// Finds the first thing that is wrong.
@@ -237,8 +239,12 @@ fn route(index: usize, route: &Route, places: &Places<'_>) -> Result<(), Problem
     }
     for (n, text) in route.to.iter().enumerate() {
         let message = match text.parse::<Address>() {
-            Ok(address) if address.port.is_some() => continue,
-            Ok(_) => format!("`{text}` names no port"),
+            Ok(address) if address.port.is_none() => format!("`{text}` names no port"),
+            // The rest is read where VIPs of the app are.
+            Ok(_) => match Target::parse(text, Bugs::NONE) {
+                Ok(_) => continue,
+                Err(bad) => format!("`{text}`: {}", bad.why),
+            },
             Err(error) => error.to_string(),
         };
         return Err(places.problem(

@@ -528,6 +528,20 @@ fn routes_that_lead_nowhere() {
         "#]],
     );
     check(
+        "outbound:\n  routes:\n    - to: [\"ftp://10.0.0.3:12200\"]\n",
+        expect![[r#"
+            config::route
+
+              × `ftp://10.0.0.3:12200`: scheme `ftp` is not known, expected `http`, `bolt`, `tr` or none
+               ╭─[sidecar.yaml:6:12]
+             5 │   routes:
+             6 │     - to: ["ftp://10.0.0.3:12200"]
+               ·            ──────────────────────
+               ╰────
+              help: write 10.1.2.3:12200, APP-pool.ZONE.alipay.net:12200 or http://APP-pool.ZONE.alipay.net:12200?_TIMEOUT=3000
+        "#]],
+    );
+    check(
         "outbound:\n  routes:\n    - to: [\"10.0.0.3:12200\", \"10.0.0.3:x\"]\n",
         expect![[r#"
             config::route

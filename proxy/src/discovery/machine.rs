@@ -359,7 +359,11 @@ impl Discovery {
             }
             Input::Configure(settings) => {
                 self.names.configure(ns(settings.vip_refresh_ms));
-                self.settings = settings;
+                self.settings = Settings {
+                    // Whoever speaks to the config center was there from the start, or was not.
+                    has_config_center: self.settings.has_config_center,
+                    ..settings
+                };
                 self.is_dirty = true;
             }
         }

@@ -1,6 +1,7 @@
 //! VIP names, asked of a DNS server.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -8,6 +9,7 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use meshproof_wire::address::Host;
+use tokio::time::timeout;
 
 use crate::config::VipNames;
 use crate::discovery::NoAddress;
@@ -16,11 +18,15 @@ use crate::discovery::NoAddress;
 /// long an answer is good is the machine's to say.
 pub(super) struct Resolver {
     inner: Result<TokioResolver, String>,
+    /// For all questions about one name together.
+    within: Duration,
 }
 
 impl Resolver {
     pub(super) fn new(config: &VipNames) -> Resolver {
         Resolver {
+            // IPv4 and then IPv6, each within the configured time.
+            within: Duration::from_millis(config.timeout.0.max(1)) * 2,
             inner: build(config)
                 .map_err(|error| format!("no resolver: {error}; name one under `vip.server`")),
         }
@@ -38,7 +44,13 @@ impl Resolver {
             .map_err(|why| NoAddress::Trouble(why.clone()))?;
         // Absolute: a search list would turn one name into several.
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        match resolver.lookup_ip(absolute).await {
+        let Ok(answer) = timeout(self.within, resolver.lookup_ip(absolute)).await else {
+            return Err(NoAddress::Trouble(format!(
+                "the name service did not answer within {} ms",
+                self.within.as_millis()
+            )));
+        };
+        match answer {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) if error.is_nx_domain() => Err(NoAddress::NoSuchName(
                 "the name service says that there is no such name (NXDOMAIN)".to_owned(),
@@ -82,7 +94,7 @@ fn build(config: &VipNames) -> Result<TokioResolver, hickory_resolver::net::NetE
         }
     };
     let options = builder.options_mut();
-    options.timeout = std::time::Duration::from_millis(config.timeout.0.max(1));
+    options.timeout = Duration::from_millis(config.timeout.0.max(1));
     options.attempts = 1;
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
