@@ -298,7 +298,7 @@ fn two_environments_know_nothing_of_each_other() {
 }
 
 /// Every process of an environment, and the namespaces that they are in.
-struct Inside {
+pub(crate) struct Inside {
     processes: Vec<(u32, OwnedFd)>,
     /// Held, so that the kernel gives their numbers to no other ones meanwhile.
     namespaces: BTreeMap<String, fs::File>,
@@ -307,7 +307,7 @@ struct Inside {
 impl Inside {
     /// All below and including `outer`, parents first, held by descriptor: no number is mistaken
     /// for another.
-    fn of(outer: u32) -> Inside {
+    pub(crate) fn of(outer: u32) -> Inside {
         let mut processes = Vec::new();
         let mut namespaces = BTreeMap::new();
         let mut todo = VecDeque::from([outer]);
@@ -344,6 +344,11 @@ impl Inside {
         }
     }
 
+    /// How many processes.
+    pub(crate) fn count(&self) -> usize {
+        self.processes.len()
+    }
+
     /// Waits until all of them have ended.
     #[track_caller]
     fn all_end(&self) {
@@ -356,7 +361,7 @@ impl Inside {
 
     /// Waits until all of them have ended, and looks for anybody who holds their namespaces.
     #[track_caller]
-    fn nothing_is_left(self) {
+    pub(crate) fn nothing_is_left(self) {
         self.all_end();
         // Another test's child has our descriptors too, from its fork to its exec.
         let mut left = self.holders();
@@ -422,7 +427,7 @@ fn namespaces_of(pid: u32) -> BTreeMap<String, PathBuf> {
 }
 
 /// The links of this machine by name.
-fn links() -> BTreeSet<String> {
+pub(crate) fn links() -> BTreeSet<String> {
     fs::read_dir("/sys/class/net")
         .unwrap()
         .flatten()
