@@ -4,3 +4,4 @@ mod bugs;
 mod core;
 mod directory;
 mod docs;
+mod mixed;
