@@ -28,9 +28,17 @@ impl Core {
         if peer.watched && peer.idle() {
             self.unsettle(conn);
         }
-        let Some(Waiter::Flight(index)) = waiter else {
-            self.metrics.late_answers.add(1);
-            return;
+        let index = match waiter {
+            Some(Waiter::Flight(index)) => index,
+            // Which class answers a heartbeat in TR is inferred only.
+            Some(Waiter::Heartbeat) => {
+                self.heartbeat_over(conn);
+                return;
+            }
+            Some(Waiter::Nobody) | None => {
+                self.metrics.late_answers.add(1);
+                return;
+            }
         };
         let Some(flight) = self.flights.remove(index) else {
             return;
@@ -66,13 +74,17 @@ impl Core {
         let waiter = u32::try_from(seen.id)
             .ok()
             .and_then(|id| peer.pending.take(id));
-        if waiter == Some(Waiter::Heartbeat)
-            && let Some(upstream) = peer.upstream_mut()
-        {
-            upstream.heartbeat = None;
-        }
         if peer.watched && peer.idle() {
             self.unsettle(conn);
+        }
+        if waiter == Some(Waiter::Heartbeat) {
+            self.heartbeat_over(conn);
+        }
+    }
+
+    fn heartbeat_over(&mut self, conn: Conn) {
+        if let Some(upstream) = self.peers.at_mut(conn).and_then(|p| p.upstream_mut()) {
+            upstream.heartbeat = None;
         }
     }
 

@@ -13,6 +13,7 @@ use super::pool::ms;
 use super::reply::{self, Fault};
 use super::{Conn, Core, Mode};
 use crate::Bug;
+use crate::config::Sharing;
 
 /// A client that got GoAway is closed when nothing has come from it for this long, in
 /// milliseconds: what it sent before it read the notice is still served.
@@ -80,7 +81,9 @@ impl Core {
 
     fn look_upstream(&self, peer: &Peer, upstream: &Upstream, now: Nanos) -> Look {
         let timeouts = &self.settings.timeouts;
-        let unused = upstream.clients.is_empty() && peer.idle() && upstream.waiting.is_empty();
+        // One that belongs to a client is kept for it: its server may ask.
+        let kept = self.settings.upstream.sharing == Sharing::PerClient;
+        let unused = peer.idle() && !(kept && !upstream.clients.is_empty());
         let mut unused_at = NEVER;
         if unused {
             unused_at = upstream.used_at.plus_ns(ms(timeouts.upstream_unused.0));

@@ -226,7 +226,7 @@ mod tests {
         };
         let mut pending = Pending::new(u32::MAX - 1000);
         let mut model = BTreeMap::new();
-        for step in 0..20_000 {
+        for step in 0..4000 {
             match random() % 5 {
                 0 | 1 => {
                     let id = pending.insert(Waiter::Flight(step));

@@ -272,6 +272,9 @@ impl Core {
             }
             self.flights.insert(flight, due)
         });
+        if let Some(upstream) = self.peers.at_mut(conn).and_then(|p| p.upstream_mut()) {
+            upstream.used_at = now;
+        }
         let Some(peer) = self.peers.at_mut(client) else {
             return;
         };

@@ -216,3 +216,124 @@ impl Flights {
         self.entries[index as usize].due = NEVER;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::frame::Class;
+    use super::*;
+
+    fn flight(number: u64) -> Flight {
+        let nobody = Conn {
+            index: 0,
+            generation: 0,
+        };
+        Flight {
+            asker: nobody,
+            asker_id: number,
+            answerer: nobody,
+            id: None,
+            started: Nanos(0),
+            stamp: Stamp::of(Class::V1),
+            side: None,
+        }
+    }
+
+    /// Numbers of those whose time is up.
+    fn expired(flights: &mut Flights, now: Nanos) -> Vec<u64> {
+        let mut into = Vec::new();
+        flights.expire(now, &mut into);
+        into.iter().map(|flight| flight.asker_id).collect()
+    }
+
+    #[test]
+    fn never_early_and_less_than_a_millisecond_late() {
+        for due in [
+            0,
+            1,
+            MS - 1,
+            MS,
+            MS + 1,
+            5000 * MS,
+            5000 * MS + 1,
+            123_456 * MS + 7,
+        ] {
+            let mut flights = Flights::new();
+            flights.insert(flight(1), Some(Nanos(due)));
+            while let Some(next) = flights.next_deadline().filter(|next| next.0 < due) {
+                assert!(expired(&mut flights, next).is_empty(), "{due} at {next:?}");
+            }
+            let at = due.div_ceil(MS) * MS;
+            assert!(at - due < MS);
+            if let Some(before) = at.checked_sub(1) {
+                assert!(expired(&mut flights, Nanos(before)).is_empty(), "{due}");
+            }
+            assert_eq!(expired(&mut flights, Nanos(at)), [1], "{due}");
+            assert_eq!((flights.len(), flights.next_deadline()), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_used_again_has_another_name() {
+        let mut flights = Flights::new();
+        let first = flights.insert(flight(1), None);
+        assert!(flights.remove(first.index).is_some());
+        assert!(flights.remove(first.index).is_none());
+        let second = flights.insert(flight(2), Some(Nanos(MS)));
+        assert_eq!(second.index, first.index);
+        assert!(flights.at(first).is_none() && flights.at(second).is_some());
+    }
+
+    #[test]
+    fn against_a_map() {
+        let mut state = 7u64;
+        let mut random = move |n: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % n
+        };
+        let mut flights = Flights::new();
+        let mut model: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
+        let mut now = 10_000 * MS;
+        expired(&mut flights, Nanos(now));
+        for number in 0..20_000 {
+            match random(4) {
+                0 | 1 => {
+                    // Some beyond one round of the wheel.
+                    let due = now + MS + random(9000 * MS);
+                    let id = flights.insert(flight(number), Some(Nanos(due)));
+                    model.insert(number, (id.index, due));
+                }
+                2 => {
+                    let nth = random(model.len().max(1) as u64) as usize;
+                    if let Some((&number, &(index, _))) = model.iter().nth(nth % 50) {
+                        assert_eq!(flights.remove(index).map(|f| f.asker_id), Some(number));
+                        model.remove(&number);
+                    }
+                }
+                _ => {
+                    let most = if random(50) == 0 { 6000 } else { 20 };
+                    now += random(most * MS);
+                    let mut late = expired(&mut flights, Nanos(now));
+                    late.sort_unstable();
+                    let due: Vec<u64> = model
+                        .iter()
+                        .filter(|(_, (_, due))| due.div_ceil(MS) <= now / MS)
+                        .map(|(number, _)| *number)
+                        .collect();
+                    assert_eq!(late, due);
+                    model.retain(|number, _| !late.contains(number));
+                }
+            }
+            assert_eq!(flights.len(), model.len());
+            let first = model.values().map(|(_, due)| *due).min();
+            let next = flights.next_deadline();
+            assert!(first.is_none() || next.is_some());
+            if let (Some(first), Some(next)) = (first, next) {
+                assert!(next.0 < first + MS, "{next:?} {first}");
+            }
+        }
+    }
+}
