@@ -46,11 +46,9 @@ fn the_example_is_right_and_says_what_the_defaults_are() {
         ..Log::default()
     };
     plain.vip.server = None;
-    let least = format!(
-        "name: sample-server\naddress: 10.0.0.2\nrun: /run/meshproof/sample-server\nzone: zone1\n\
-         config_center: http://10.0.0.1:9603\nlog: {{level: info}}\n"
-    );
-    let least = Config::parse("least", &least).unwrap();
+    let least = "name: sample-server\naddress: 10.0.0.2\nrun: /run/meshproof/sample-server\nzone: zone1\n\
+         config_center: http://10.0.0.1:9603\nlog: {level: info}\n";
+    let least = Config::parse("least", least).unwrap();
     assert_eq!(plain.to_json(), least.to_json());
 }
 

@@ -298,7 +298,8 @@ impl Control {
                 }
             }
             discovery::Event::Unpublished { service, .. } => {
-                if self.lifecycle.unpublished(service) {
+                let was_last = self.lifecycle.unpublished(service);
+                if was_last {
                     self.monitor.stop();
                     self.shared.tell(now, What::HeartbeatsStopped);
                 }

@@ -5,3 +5,4 @@ mod core;
 mod directory;
 mod docs;
 mod mixed;
+mod sidecar;
