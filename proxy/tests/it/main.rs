@@ -1,5 +1,6 @@
 //! Integration tests of the sidecar, one binary.
 
+mod bad_input;
 mod bugs;
 mod core;
 mod directory;

@@ -310,7 +310,9 @@ impl Thread {
             Source::Connection(conn).token(),
             socket.interest,
         )?;
-        self.sockets.insert(conn, socket);
+        if let Some(closed) = self.sockets.insert(conn, socket) {
+            self.linger(closed.stream);
+        }
         Ok(())
     }
 
