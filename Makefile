@@ -1,7 +1,7 @@
 # The one front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo demo-mesh test lint bench fuzz build
+.PHONY: help demo demo-mesh test lint bench fuzz build soak
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3
 	@bench/run.sh
 	@bench/pace.sh
+
+soak: ## a million damaged frames on every port of a sidecar, good calls beside them
+	@scripts/bad-input-soak.sh
 
 fuzz: ## each fuzz target for a minute, on stable Rust
 	@fuzz/run.sh
