@@ -27,9 +27,13 @@ lint: ## format, clippy, licences
 	@scripts/licences.sh
 
 bench: ## ratios measured in one run, frames checked in the same run
-	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3
+	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3 haproxy=haproxy
 	@bench/run.sh
 	@bench/pace.sh
+	@bench/mesh.sh
+
+soak: build ## 20 upgrades of a sidecar under 2,000 calls/s: every call answered once and seen once
+	@scripts/upgrade-soak.sh
 
 soak: ## a million damaged frames on every port of a sidecar, good calls beside them
 	@scripts/bad-input-soak.sh

@@ -1,0 +1,233 @@
+"""The sidecar and HAProxy in TCP mode, one after the other, round by round, against one server.
+
+CPU is what the kernel has charged to the proxy's threads (/proc/PID/task/*/schedstat), for at
+least --cpu-seconds in each sample. Ratios are of neighbouring samples, so that what else the
+machine does hits both.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+import urllib.request
+
+CONNECTIONS = 64
+BODY = 200
+DEPTHS = [1, 16, 64]
+AIM = {1: 1.25, 16: 1.0, 64: 1.0}
+SERVICE = "com.alipay.demo.SampleService:1.0"
+# A sample ends after this many loads, whatever it has cost.
+LOADS_MAX = 12
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def cpu_ns(pid):
+    """Of all threads that live; none of a proxy's ends while it is measured."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def peak_kib(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
+    return 0
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Bench:
+    def __init__(self, binary, rounds, cpu_seconds):
+        self.binary = os.path.abspath(binary)
+        self.rounds = rounds
+        self.cpu_seconds = cpu_seconds
+        self.dir = pathlib.Path("target/bench/mesh").absolute()
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.dir.mkdir(parents=True)
+        self.children = []
+        self.wrong = 0
+        self.number = 0
+
+    def start(self, name, command, ready=True):
+        log = open(self.dir / f"{name}.log", "w")
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.children.append(child)
+        if ready:
+            line = child.stdout.readline()
+            if not line.startswith("READY"):
+                raise SystemExit(f"{name} did not start: {self.dir / name}.log")
+            return child, line.split()[1:]
+        return child, []
+
+    def stop(self, child):
+        child.terminate()
+        child.wait()
+        self.children.remove(child)
+
+    def end(self):
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+    def haproxy(self, port, app):
+        config = self.dir / "haproxy.cfg"
+        config.write_text(
+            "global\n  nbthread 1\n"
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+            f"frontend in\n  bind 127.0.0.1:{port}\n  default_backend app\n"
+            f"backend app\n  server app 127.0.0.1:{app}\n"
+        )
+        return [shutil.which("haproxy"), "-db", "-q", "-f", str(config)]
+
+    def sidecar(self, name, app, inbound, outbound, api):
+        config = self.dir / f"{name}.yaml"
+        config.write_text(
+            f"name: {name}\naddress: 127.0.0.1\nrun: {self.dir / name}\n"
+            f'inbound: {{listen: "127.0.0.1:{inbound}", app: "127.0.0.1:{app}"}}\n'
+            f'outbound: {{listen: "127.0.0.1:{outbound}",'
+            f' routes: [{{service: "{SERVICE}", to: ["127.0.0.1:{app}"]}}]}}\n'
+            f'api: "127.0.0.1:{api}"\nadmin: "127.0.0.1:0"\nlog: {{level: info}}\n'
+        )
+        return [self.binary, "proxy", "--config", str(config)]
+
+    def load(self, port, *options):
+        command = [self.binary, "fixture", "load", "--to", f"127.0.0.1:{port}", "--service", SERVICE,
+                   "--body", str(BODY), "--first", str(self.number), *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        outcome = json.loads(done.stdout)
+        self.number += outcome["sent"]
+        if done.returncode != 0:
+            self.wrong += 1
+            print(f"  WRONG: {outcome}")
+        return outcome
+
+    def cost(self, pid, port, depth):
+        """Microseconds of the proxy's CPU per request."""
+        before, answered = cpu_ns(pid), 0
+        for _ in range(LOADS_MAX):
+            outcome = self.load(port, "--connections", str(CONNECTIONS), "--depth", str(depth), "--seconds", "2")
+            answered += outcome["answered"]
+            spent = cpu_ns(pid) - before
+            if spent >= self.cpu_seconds * 1e9:
+                break
+        return spent / 1e3 / max(answered, 1)
+
+    def started(self, name, command_of):
+        """Milliseconds from exec until the port is open."""
+        port = free_port()
+        command = command_of(port)
+        begun = time.monotonic()
+        child, _ = self.start(name, command, ready=False)
+        while not listens(port):
+            if child.poll() is not None:
+                raise SystemExit(f"{name} did not start: {self.dir / name}.log")
+            time.sleep(0.0002)
+        took = time.monotonic() - begun
+        self.stop(child)
+        return took * 1e3
+
+
+def told(values, form="{:.2f}"):
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{form.format(middle)} ({form.format(low)}..{form.format(high)})"
+
+
+def post(port, path, body):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "text/plain"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        if not json.load(answer)["success"]:
+            raise SystemExit(f"{path} was refused")
+
+
+def measure(bench):
+    app = free_port()
+    bench.start("echo", [bench.binary, "fixture", "echo", "--listen", f"127.0.0.1:{app}"])
+    ports = {name: free_port() for name in ["haproxy", "inbound", "outbound", "api"]}
+    haproxy, _ = bench.start("haproxy", bench.haproxy(ports["haproxy"], app), ready=False)
+    while not listens(ports["haproxy"]):
+        time.sleep(0.01)
+    sidecar, _ = bench.start(
+        "sidecar", bench.sidecar("sidecar", app, ports["inbound"], ports["outbound"], ports["api"])
+    )
+    # As in production: a service is published, so that heartbeats to the app run.
+    post(ports["api"], "/configs/application", {"appName": "bench"})
+    meta = {"protocol": "bolt", "version": "4.0", "serializeType": "hessian2", "appName": "bench", "properties": {}}
+    post(ports["api"], "/services/publish",
+         {"serviceName": SERVICE, "protocolType": "bolt", "providerMetaInfo": meta,
+          "onlyPublishInCloud": False, "group": None})
+    targets = {"haproxy": haproxy.pid, "inbound": sidecar.pid, "outbound": sidecar.pid}
+
+    load = os.getloadavg()[0]
+    print(f"mesh: {CONNECTIONS} connections, body {BODY} B, {bench.rounds} rounds, load {load:.1f};"
+          " median (min..max)")
+    for depth in DEPTHS:
+        costs = {name: [] for name in targets}
+        ratios = {name: [] for name in ["inbound", "outbound"]}
+        for turn in range(bench.rounds):
+            names = list(targets) if turn % 2 == 0 else list(reversed(targets))
+            for name in names:
+                costs[name].append(bench.cost(targets[name], ports[name], depth))
+            for name in ratios:
+                ratios[name].append(costs[name][-1] / costs["haproxy"][-1])
+        print(f"mesh: depth {depth}: CPU us/request: haproxy {told(costs['haproxy'])},"
+              f" inbound {told(costs['inbound'])}, outbound {told(costs['outbound'])}")
+        middle = statistics.median(ratios["inbound"])
+        held = "held" if middle <= AIM[depth] else "NOT held"
+        print(f"mesh: depth {depth}: of HAProxy's: inbound {told(ratios['inbound'])} x"
+              f" (aim {AIM[depth]}: {held}), outbound {told(ratios['outbound'])} x", flush=True)
+
+    added = {name: [] for name in targets}
+    for turn in range(bench.rounds):
+        options = ["--connections", "8", "--rate", "500", "--seconds", "3"]
+        direct = bench.load(app, *options)["p50_us"]
+        names = list(targets) if turn % 2 == 0 else list(reversed(targets))
+        for name in names:
+            added[name].append(bench.load(ports[name], *options)["p50_us"] - direct)
+    print("mesh: added p50 at 500/s, us: " + ", ".join(f"{n} {told(v, '{:.0f}')}" for n, v in added.items()))
+    print(f"mesh: peak memory, MiB: haproxy {peak_kib(haproxy.pid) / 1024:.1f},"
+          f" sidecar {peak_kib(sidecar.pid) / 1024:.1f}")
+    starts = {"haproxy": [], "sidecar": []}
+    for turn in range(2 * bench.rounds):
+        starts["haproxy"].append(bench.started("starts", lambda port: bench.haproxy(port, app)))
+        starts["sidecar"].append(
+            bench.started("starts", lambda port: bench.sidecar("starts", app, port, free_port(), free_port()))
+        )
+    print("mesh: start to open port, ms: " + ", ".join(f"{n} {told(v, '{:.1f}')}" for n, v in starts.items()))
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--bin", required=True)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--cpu-seconds", type=float, default=1.0)
+    arguments = arguments.parse_args()
+    bench = Bench(arguments.bin, arguments.rounds, arguments.cpu_seconds)
+    try:
+        measure(bench)
+    finally:
+        bench.end()
+    if bench.wrong:
+        raise SystemExit(f"mesh: FAIL, {bench.wrong} loads got wrong answers")
+
+
+if __name__ == "__main__":
+    main()
