@@ -190,3 +190,6 @@ impl Drop for Data {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
