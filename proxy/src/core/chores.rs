@@ -83,7 +83,7 @@ impl Core {
         let timeouts = &self.settings.timeouts;
         // One that belongs to a client is kept for it: its server may ask.
         let kept = self.settings.upstream.sharing == Sharing::PerClient;
-        let unused = peer.idle() && !(kept && !upstream.clients.is_empty());
+        let unused = peer.idle() && (!kept || upstream.clients.is_empty());
         let mut unused_at = NEVER;
         if unused {
             unused_at = upstream.used_at.plus_ns(ms(timeouts.upstream_unused.0));
@@ -120,21 +120,18 @@ impl Core {
 
     fn look_client(&self, peer: &Peer, client: &Client, now: Nanos) -> Look {
         let drain = ms(self.settings.timeouts.drain.0);
-        let (since, hold_at, finish) = match (client.leaving, self.mode) {
+        let (hold_at, finish) = match (client.leaving, self.mode) {
             (Some(since), _) => {
                 let quiet_at = peer.read_at.max(since).plus_ns(ms(QUIET_MS));
                 let finish = peer.idle() && peer.front.is_empty() && quiet_at <= now;
-                (since, since.plus_ns(drain), finish)
+                (since.plus_ns(drain), finish)
             }
-            (None, Mode::HandingOver(since)) => {
-                (since, since.plus_ns(ms(HAND_OVER_GRACE_MS)), false)
-            }
+            (None, Mode::HandingOver(since)) => (since.plus_ns(ms(HAND_OVER_GRACE_MS)), false),
             (None, _) => return (None, NEVER),
         };
         let cut_at = hold_at.plus_ns(drain);
         let close_at = cut_at.plus_ns(drain);
         let soon = now.plus_ns(ms(QUIET_MS / 4));
-        let _ = since;
         let chore = if finish {
             Chore::Finish
         } else if close_at <= now {

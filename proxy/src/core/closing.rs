@@ -133,11 +133,12 @@ impl Core {
                 continue;
             }
             match &peer.role {
-                Role::Client(client) if client.leaving.is_some() => {
-                    if peer.idle() && peer.flow.held {
-                        self.finish(conn, now);
-                    }
+                // Until it is held, it is closed only after it was quiet for a while.
+                Role::Client(client) if client.leaving.is_some() && !peer.flow.held => {}
+                Role::Client(client) if client.leaving.is_some() && peer.idle() => {
+                    self.finish(conn, now);
                 }
+                Role::Client(client) if client.leaving.is_some() => {}
                 Role::Client(_) if matches!(self.mode, Mode::HandingOver(_)) => {
                     self.release_if_idle(conn, now);
                 }
@@ -157,7 +158,8 @@ impl Core {
         let Some(peer) = self.peers.at_mut(conn) else {
             return;
         };
-        if !anyway && !(peer.idle() && peer.out.is_empty()) {
+        let written = peer.idle() && peer.out.is_empty();
+        if !written && !anyway {
             return;
         }
         let front = std::mem::take(&mut peer.front);

@@ -143,7 +143,7 @@ fn look_bolt(bytes: &[u8], frame_bytes_max: u64) -> Look {
     }
     let len = match whole(head.frame_len(), bytes.len(), frame_bytes_max) {
         Ok(len) => len,
-        Err(other) => return other,
+        Err(short) => return short.into(),
     };
     let (class, switch) = match head.version {
         Version::V1 => (Class::V1, 0),
@@ -183,7 +183,7 @@ fn look_tr(bytes: &[u8], frame_bytes_max: u64) -> Look {
     };
     let len = match whole(parts.head.frame_len(), bytes.len(), frame_bytes_max) {
         Ok(len) => len,
-        Err(other) => return other,
+        Err(short) => return short.into(),
     };
     Look::Frame(Seen {
         len,
@@ -198,17 +198,32 @@ fn look_tr(bytes: &[u8], frame_bytes_max: u64) -> Look {
     })
 }
 
+/// Why a frame is not there as a whole.
+enum Short {
+    Need(usize),
+    TooLong { len: u64, max: u64 },
+}
+
+impl From<Short> for Look {
+    fn from(short: Short) -> Look {
+        match short {
+            Short::Need(len) => Look::Need(len),
+            Short::TooLong { len, max } => {
+                Look::Damaged(format!("a frame of {len} bytes exceeds the limit of {max}"))
+            }
+        }
+    }
+}
+
 /// The length of a frame that is there as a whole and within the limit.
 #[inline]
-fn whole(len: u64, have: usize, max: u64) -> Result<usize, Look> {
+fn whole(len: u64, have: usize, max: u64) -> Result<usize, Short> {
     if len > max {
-        return Err(Look::Damaged(format!(
-            "a frame of {len} bytes exceeds the limit of {max}"
-        )));
+        return Err(Short::TooLong { len, max });
     }
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     if len > have {
-        return Err(Look::Need(len));
+        return Err(Short::Need(len));
     }
     Ok(len)
 }

@@ -359,14 +359,13 @@ impl World {
         match owner {
             Owner::Core(n, conn) if self.nodes[n].paused.contains(&conn) => return,
             Owner::Client(n) if self.clients[n].deaf => return,
-            Owner::Server(n) => {
+            Owner::Server(n)
                 if self.servers[n]
                     .conns
                     .get(&link)
-                    .is_none_or(|conn| conn.vanished)
-                {
-                    return;
-                }
+                    .is_none_or(|conn| conn.vanished) =>
+            {
+                return;
             }
             _ => {}
         }
