@@ -27,6 +27,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::bolt;
 use crate::detect::{self, Verdict};
 use crate::{Frame, Head, Protocol};
 
@@ -160,12 +161,13 @@ enum State<M> {
     Foreign,
 }
 
-/// What became of the front of a frame.
-enum Partly {
-    /// So many bytes of the input were taken.
-    Taken(usize),
-    /// It is none; so many bytes of the input were taken up to its end.
-    Again(Partial, usize),
+/// The front of a frame that is none: its bytes are to be looked at once more.
+struct Again<M> {
+    partial: Partial,
+    /// Mark of its first byte.
+    first: M,
+    /// Bytes of the input that were taken up to its end.
+    taken: usize,
 }
 
 /// A frame whose end is still to come.
@@ -214,21 +216,21 @@ impl<M: Copy> Decoder<M> {
         if self.verdict == Verdict::Undecided {
             self.front.take(bytes, FRONT_BYTES);
         }
-        if let Some((first, partial, taken)) = self.feed_until_again(mark, bytes, sink) {
-            let rest = bytes.get(taken..).unwrap_or(&[]);
-            self.feed_again((first, partial), (mark, rest), sink);
+        if let Some(again) = self.feed_until_again(mark, bytes, sink) {
+            let rest = bytes.get(again.taken..).unwrap_or(&[]);
+            self.feed_again(*again, (mark, rest), sink);
         }
     }
 
     /// Takes bytes; those that proved to be no front of a frame come back, with how many of
     /// `bytes` were taken up to their end.
-    #[inline]
+    #[inline(always)]
     fn feed_until_again(
         &mut self,
         mark: M,
         bytes: &[u8],
         sink: &mut impl FnMut(Decoded<M>),
-    ) -> Option<(M, Partial, usize)> {
+    ) -> Option<Box<Again<M>>> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let taken = match &mut self.state {
@@ -255,11 +257,11 @@ impl<M: Copy> Decoder<M> {
                 State::Head(partial, first) => {
                     let (partial, first) = (std::mem::take(partial), *first);
                     match self.partial_head(partial, first, mark, rest, sink) {
-                        Partly::Taken(taken) => taken,
-                        Partly::Again(partial, taken) => {
-                            self.at += taken as u64;
-                            let taken = bytes.len() - rest.len() + taken;
-                            return Some((first, partial, taken));
+                        Ok(taken) => taken,
+                        Err(mut again) => {
+                            self.at += again.taken as u64;
+                            again.taken += bytes.len() - rest.len();
+                            return Some(again);
                         }
                     }
                 }
@@ -412,24 +414,37 @@ impl<M: Copy> Decoder<M> {
         while !rest.is_empty() {
             let taken = input.len() - rest.len();
             let offset = self.at + taken as u64;
-            let (head, certain) = match step(rest, &self.http) {
-                Step::Head { head, certain } => (head, certain),
-                Step::Need(_) | Step::NeedLine => {
+            // BOLT first, and by itself: nearly all that is decoded is BOLT, and a general answer
+            // for every protocol costs half as much again.
+            let head = match bolt::Head::parse(rest) {
+                bolt::Step::Head(parsed) => {
+                    let undecided = self.verdict == Verdict::Undecided;
+                    if undecided && !detect::is_bolt(&parsed) {
+                        self.state = self.searching(offset);
+                        return taken;
+                    }
+                    let head = Head::from(&parsed);
+                    if undecided {
+                        self.verdict = Verdict::Known(head.protocol);
+                    }
+                    if head.len > self.limits.frame_bytes_max {
+                        self.too_long += 1;
+                        self.state = self.searching(offset);
+                        return taken;
+                    }
+                    head
+                }
+                bolt::Step::Need(_) => {
                     let mut partial = Partial::default();
                     partial.take(rest, usize::MAX);
                     self.state = State::Head(partial, mark);
                     return input.len();
                 }
-                // The slow way: it names what is foreign, and looks for a frame otherwise.
-                Step::Malformed | Step::Endless(_) => {
-                    self.state = State::Head(Partial::default(), mark);
-                    return taken;
-                }
+                bolt::Step::Malformed(_) => match self.other_boundary(mark, offset, rest) {
+                    Ok(head) => head,
+                    Err(taken_more) => return taken + taken_more,
+                },
             };
-            if !self.accepts(&head, certain) {
-                self.state = self.searching(offset);
-                return taken;
-            }
             match usize::try_from(head.len) {
                 Ok(len) if len <= rest.len() => {
                     let (whole, behind) = rest.split_at(len);
@@ -461,7 +476,31 @@ impl<M: Copy> Decoder<M> {
         input.len()
     }
 
+    /// The head of a frame that is no BOLT; or how many bytes were taken into another state.
+    #[inline(never)]
+    fn other_boundary(&mut self, mark: M, offset: u64, rest: &[u8]) -> Result<Head, usize> {
+        match step(rest, &self.http) {
+            Step::Head { head, certain } if self.accepts(&head, certain) => Ok(head),
+            Step::Head { .. } => {
+                self.state = self.searching(offset);
+                Err(0)
+            }
+            Step::Need(_) | Step::NeedLine => {
+                let mut partial = Partial::default();
+                partial.take(rest, usize::MAX);
+                self.state = State::Head(partial, mark);
+                Err(rest.len())
+            }
+            // The slow way: it names what is foreign, and looks for a frame otherwise.
+            Step::Malformed | Step::Endless(_) => {
+                self.state = State::Head(Partial::default(), mark);
+                Err(0)
+            }
+        }
+    }
+
     /// Decodes from within the front of a frame on.
+    #[inline(never)]
     fn partial_head(
         &mut self,
         mut partial: Partial,
@@ -469,7 +508,7 @@ impl<M: Copy> Decoder<M> {
         mark: M,
         input: &[u8],
         sink: &mut impl FnMut(Decoded<M>),
-    ) -> Partly {
+    ) -> Result<usize, Box<Again<M>>> {
         let mut taken = 0;
         loop {
             let rest = input.get(taken..).unwrap_or(&[]);
@@ -493,7 +532,7 @@ impl<M: Copy> Decoder<M> {
                     if head.len == len {
                         self.end_body(sink);
                     }
-                    return Partly::Taken(taken);
+                    return Ok(taken);
                 }
                 Step::Endless(head) if self.accepts(&head, true) => {
                     let offset = self.at + taken as u64 - partial.len() as u64;
@@ -501,7 +540,7 @@ impl<M: Copy> Decoder<M> {
                     // Only its head is there.
                     message.feed(mark, partial.filled(), u64::MAX);
                     self.state = State::Message(Box::new(message));
-                    return Partly::Taken(taken);
+                    return Ok(taken);
                 }
                 Step::Malformed if self.verdict == Verdict::Undecided => {
                     match detect::look(partial.filled()) {
@@ -511,7 +550,7 @@ impl<M: Copy> Decoder<M> {
                             self.verdict = named;
                             self.account.foreign += partial.len() as u64;
                             self.state = State::Foreign;
-                            return Partly::Taken(taken);
+                            return Ok(taken);
                         }
                     }
                 }
@@ -519,12 +558,16 @@ impl<M: Copy> Decoder<M> {
             };
             if rest.is_empty() {
                 self.state = State::Head(partial, first);
-                return Partly::Taken(taken);
+                return Ok(taken);
             }
             taken += partial.take(rest, until);
         }
         // No head. Its bytes may hold the front of one: they are looked at once more.
-        Partly::Again(partial, taken)
+        Err(Box::new(Again {
+            partial,
+            first,
+            taken,
+        }))
     }
 
     /// Looks for a frame in the bytes of what proved to be the front of none, and goes on with
@@ -532,24 +575,23 @@ impl<M: Copy> Decoder<M> {
     #[cold]
     fn feed_again(
         &mut self,
-        (first, partial): (M, Partial),
+        again: Again<M>,
         (mark, rest): (M, &[u8]),
         sink: &mut impl FnMut(Decoded<M>),
     ) {
-        self.at -= partial.len() as u64;
+        self.at -= again.partial.len() as u64;
         self.state = self.searching(self.at);
         let mut waiting = vec![(mark, Cow::Borrowed(rest), 0)];
-        waiting.push((first, Cow::Owned(partial.into_vec()), 0));
+        waiting.push((again.first, Cow::Owned(again.partial.into_vec()), 0));
         while let Some((mark, bytes, at)) = waiting.pop() {
             let rest = bytes.get(at..).unwrap_or(&[]);
-            let Some(front) = self.feed_until_again(mark, rest, sink) else {
+            let Some(again) = self.feed_until_again(mark, rest, sink) else {
                 continue;
             };
-            let (first, partial, taken) = front;
-            self.at -= partial.len() as u64;
+            self.at -= again.partial.len() as u64;
             self.state = self.searching(self.at);
-            waiting.push((mark, bytes, at + taken));
-            waiting.push((first, Cow::Owned(partial.into_vec()), 0));
+            waiting.push((mark, bytes, at + again.taken));
+            waiting.push((again.first, Cow::Owned(again.partial.into_vec()), 0));
         }
     }
 
@@ -581,6 +623,7 @@ impl<M: Copy> Decoder<M> {
     }
 
     /// Hands out the frame whose last byte was seen or lost.
+    #[inline]
     fn end_body(&mut self, sink: &mut impl FnMut(Decoded<M>)) {
         let State::Body(body) = std::mem::replace(&mut self.state, State::Boundary) else {
             return;

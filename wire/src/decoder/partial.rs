@@ -23,6 +23,7 @@ pub(super) struct Partial {
 
 impl Partial {
     /// The bytes.
+    #[inline]
     pub(super) fn filled(&self) -> &[u8] {
         if self.more.is_empty() {
             self.bytes.get(..self.len).unwrap_or(&[])
@@ -32,27 +33,34 @@ impl Partial {
     }
 
     /// How many there are.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.filled().len()
     }
 
     /// Takes bytes from the front of `input` until `until` are there; returns how many.
+    #[inline]
     pub(super) fn take(&mut self, input: &[u8], until: usize) -> usize {
         let room = until.saturating_sub(self.len());
         let taken = input.get(..room).unwrap_or(input);
         if self.more.is_empty() && self.len + taken.len() <= FRONT_BYTES {
-            let free = self.bytes.get_mut(self.len..).unwrap_or(&mut []);
-            free.iter_mut()
-                .zip(taken)
-                .for_each(|(to, from)| *to = *from);
-            self.len += taken.len();
-        } else {
-            if self.more.is_empty() {
-                self.more = self.bytes.get(..self.len).unwrap_or(&[]).to_vec();
+            let end = self.len + taken.len();
+            if let Some(free) = self.bytes.get_mut(self.len..end) {
+                free.copy_from_slice(taken);
             }
-            self.more.extend_from_slice(taken);
+            self.len = end;
+        } else {
+            self.spill(taken);
         }
         taken.len()
+    }
+
+    #[cold]
+    fn spill(&mut self, taken: &[u8]) {
+        if self.more.is_empty() {
+            self.more = self.bytes.get(..self.len).unwrap_or(&[]).to_vec();
+        }
+        self.more.extend_from_slice(taken);
     }
 
     /// The bytes, to keep.

@@ -36,7 +36,7 @@ pub(super) struct Http {
 pub(super) const LIMITS: http::Limits = http::Limits::ENDLESS;
 
 /// Reads the front of `input`.
-#[inline]
+#[inline(always)]
 pub(super) fn step(input: &[u8], http: &Http) -> Step {
     match input.first() {
         Some(1 | 2) => match bolt::Head::parse(input) {
@@ -53,6 +53,7 @@ pub(super) fn step(input: &[u8], http: &Http) -> Step {
     }
 }
 
+#[inline(never)]
 fn step_tr(input: &[u8]) -> Step {
     match tr::Parts::front(input) {
         tr::Front::Parts(parts) => Step::Head {

@@ -62,7 +62,10 @@ fn built_again(frame: &Frame) -> bytes::Bytes {
     build.encode().unwrap()
 }
 
-fn all_frames() -> Vec<(bool, Vec<(u64, Frame)>, Vec<u8>)> {
+/// Whether the client sent it, its frames with their offsets, its bytes.
+type Decoded = (bool, Vec<(u64, Frame)>, Vec<u8>);
+
+fn all_frames() -> Vec<Decoded> {
     streams(NAME)
         .into_iter()
         .map(|stream| {
