@@ -363,10 +363,17 @@ impl Mesh<'_> {
             return Ok(false);
         };
         let between = closed_at.0 as f64 / 1e6 - gone_at.0 as f64 / 1e6;
+        let slack = LOOK_MS + ms(gap.as_nanos() as u64);
         teller.claim(
             "order of the end",
-            between > -LOOK_MS - ms(gap.as_nanos() as u64),
-            format!("12200 closed {between:.1} ms after the config center knew"),
+            between > -slack,
+            if between.abs() <= slack {
+                format!(
+                    "the config center knew and 12200 closed, within {slack:.1} ms of each other"
+                )
+            } else {
+                format!("12200 closed {between:.1} ms after the config center knew")
+            },
         );
         let found = plan::detection(self.plan.heartbeat, &app, killed, gone_at, gap);
         teller.claims.push(plan::judge(&found));
