@@ -113,6 +113,10 @@ impl Center {
         let say = self.unsaid(wanted, now)?;
         if let Say::Register(register) = &say {
             for provider in &register.providers {
+                let told = self.told.get(&provider.service);
+                if told.is_some_and(|told| told.provider == *provider) {
+                    continue;
+                }
                 let told = Told {
                     provider: provider.clone(),
                     sure: false,
@@ -129,6 +133,11 @@ impl Center {
 
     fn unsaid(&self, wanted: &BTreeMap<String, Provider>, now: Nanos) -> Option<Say> {
         let session = || self.session.clone();
+        // Before what is refused again and again: what stands there is not to lapse over it.
+        let stands = |service: &String| self.told.get(service).is_some_and(|told| told.sure);
+        if self.renew_at <= now && wanted.keys().any(stands) {
+            return Some(Say::Renew(Renew { session: session() }));
+        }
         let surplus: Vec<String> = self
             .told
             .keys()
@@ -143,25 +152,24 @@ impl Center {
                 services: if all { Vec::new() } else { surplus },
             }));
         }
-        let missing: Vec<Provider> = wanted
-            .values()
-            .filter(|provider| {
-                self.told
-                    .get(&provider.service)
-                    .is_none_or(|told| !told.sure || told.provider != **provider)
-            })
-            .take(REGISTERED_AT_ONCE_MAX)
-            .cloned()
-            .collect();
-        if !missing.is_empty() {
-            return Some(Say::Register(Register {
-                session: session(),
-                lease_ms: self.lease_ms,
-                providers: missing,
-            }));
+        let is_missing = |provider: &&Provider| {
+            self.told
+                .get(&provider.service)
+                .is_none_or(|told| !told.sure || told.provider != **provider)
+        };
+        let (missing, rest): (Vec<&Provider>, Vec<&Provider>) =
+            wanted.values().partition(is_missing);
+        if missing.is_empty() {
+            return None;
         }
-        let due = !self.told.is_empty() && self.renew_at <= now;
-        due.then(|| Say::Renew(Renew { session: session() }))
+        // The others as well: a config center that forgot the session makes a new one of this
+        // request, and would say yes to every renewal of it without what it forgot.
+        let all = missing.into_iter().chain(rest);
+        Some(Say::Register(Register {
+            session: session(),
+            lease_ms: self.lease_ms,
+            providers: all.take(REGISTERED_AT_ONCE_MAX).cloned().collect(),
+        }))
     }
 
     /// What came of what was said last.
@@ -188,10 +196,12 @@ impl Center {
             Said::Done => match say {
                 Say::Register(register) => {
                     for provider in register.providers {
-                        if let Some(told) = self.told.get_mut(&provider.service) {
-                            told.sure = true;
+                        let told = self.told.get_mut(&provider.service);
+                        let was_sure =
+                            told.is_some_and(|told| std::mem::replace(&mut told.sure, true));
+                        if !was_sure {
+                            outcome.registered.push(provider.service);
                         }
-                        outcome.registered.push(provider.service);
                     }
                 }
                 Say::Deregister(deregister) if deregister.services.is_empty() => {

@@ -87,6 +87,8 @@ impl List {
     /// A push, or the answer to a question.
     pub(super) fn push(&mut self, push: Push, now: Nanos, lease_ns: u64, bugs: Bugs) -> Verdict {
         self.answered = true;
+        // Whatever it is worth: a list still in doubt is asked for again.
+        self.unanswered();
         if push.providers.len() > PROVIDERS_MAX {
             return Verdict::Ignored(format!(
                 "{} providers, at most {PROVIDERS_MAX} are taken",
@@ -106,12 +108,11 @@ impl List {
         }
         let wipes = self.believed.is_none() || self.providers().next().is_some();
         if push.providers.is_empty() && !push.confirmed && wipes && !bugs.has(Bug::EmptyPushWipes) {
-            let doubt = self.doubt.get_or_insert(Doubt {
+            self.doubt.get_or_insert(Doubt {
                 ask_at: now,
                 pause_ns: ASK_AGAIN_NS,
                 asking: false,
             });
-            doubt.asking = false;
             return Verdict::Ignored("empty and not confirmed".to_owned());
         }
         self.doubt = None;
@@ -166,7 +167,7 @@ impl List {
         true
     }
 
-    /// The question was not answered.
+    /// The question is open no more: it was answered, or will not be.
     pub(super) fn unanswered(&mut self) {
         if let Some(doubt) = &mut self.doubt {
             doubt.asking = false;

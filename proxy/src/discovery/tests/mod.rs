@@ -308,6 +308,51 @@ fn a_config_center_that_fails_is_tried_again_with_growing_pauses() {
 }
 
 #[test]
+fn a_config_center_that_forgot_all_is_told_all_with_the_next_service() {
+    let mut rig = Rig::new(PLAIN);
+    rig.publish(A, "bolt");
+    rig.give(Input::Said(Said::Done));
+    rig.seen.clear();
+    // If it has begun anew since, this makes a new session there.
+    rig.publish("com.example.B:1.0", "bolt");
+    rig.check(&expect![
+        "register com.example.B:1.0 10.0.0.9:12200 bolt, com.example.A:1.0 10.0.0.9:12200 bolt"
+    ]);
+    rig.give(Input::Said(Said::Done));
+    assert!(rig.machine.is_standing());
+}
+
+#[test]
+fn what_is_refused_does_not_keep_the_rest_from_being_renewed() {
+    let mut rig = Rig::new(PLAIN);
+    rig.publish(A, "bolt");
+    rig.give(Input::Said(Said::Done));
+    rig.publish("com.example.B:1.0", "bolt");
+    rig.seen.clear();
+    let mut renewed = Vec::new();
+    for _ in 0..60 {
+        let said = match rig.seen.pop() {
+            Some(said) if said == "renew" => {
+                renewed.push(rig.now.0 / 1_000_000);
+                Said::Done
+            }
+            _ => Said::Failed("the config center says 400".to_owned()),
+        };
+        rig.give(Input::Said(said));
+        rig.pass(500);
+    }
+    let longest = renewed.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest.is_some_and(|ms| ms < 6000), "{renewed:?}");
+    assert!(!rig.machine.is_standing());
+    // Off the config center is off: nothing is renewed meanwhile.
+    rig.seen.clear();
+    rig.give(Input::Withdraw);
+    rig.give(Input::Said(Said::Failed("no answer".to_owned())));
+    rig.pass(60_000);
+    assert!(!rig.seen.iter().any(|line| line == "renew"));
+}
+
+#[test]
 fn the_app_does_not_wait_for_a_config_center_that_does_not_answer() {
     let mut rig = Rig::new(PLAIN);
     rig.publish(A, "bolt");
@@ -552,6 +597,22 @@ fn a_list_in_doubt_is_asked_for_again_and_again() {
     rig.pass(60_000);
     rig.check(&expect![[""]]);
     assert_eq!(rig.addresses(), [1, 2]);
+}
+
+#[test]
+fn a_question_that_is_answered_by_what_is_old_or_too_long_is_asked_again() {
+    let too_long = vec!["1"; 4097].join("|");
+    for (revision, answer) in [(1, "1"), (3, too_long.as_str())] {
+        let mut rig = Rig::new(PLAIN);
+        rig.subscribe("", "");
+        rig.push(7, 2, "1|2");
+        rig.push(7, 3, "");
+        rig.seen.clear();
+        rig.push(7, revision, answer);
+        rig.pass(200);
+        rig.check(&expect!["ask com.example.A:1.0"]);
+        assert_eq!(rig.addresses(), [1, 2]);
+    }
 }
 
 #[test]
