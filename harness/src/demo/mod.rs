@@ -356,7 +356,10 @@ impl Mesh<'_> {
             closed.is_some(),
             match closed {
                 Some(_) => format!("{} refused connections", self.service),
-                None => format!("{} still took connections after {limit} ms", self.service),
+                None => format!(
+                    "{} had not refused a connection after {limit} ms",
+                    self.service
+                ),
             },
         );
         let (Some((gone_at, _)), Some(closed_at)) = (deregistered, closed) else {

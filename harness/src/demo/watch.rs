@@ -1,6 +1,6 @@
 //! Witnesses from outside: the config center's pushes, and a port that takes connections or not.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -184,14 +184,15 @@ impl<'a> Port<'a> {
             let mut looked = Nanos::now();
             let never = (Mutex::new(()), Condvar::new());
             while !told_stop.load(Ordering::Relaxed) {
-                let now = match environment.connect(pod, port, Duration::from_secs(1)) {
-                    Ok(_) => Presence::There,
-                    Err(Error::Gone(_)) => break,
-                    Err(_) => Presence::Gone,
-                };
+                let answer = environment.connect(pod, port, Duration::from_secs(1));
+                if matches!(answer, Err(Error::Gone(_))) {
+                    break;
+                }
                 let before = std::mem::replace(&mut looked, Nanos::now());
                 told_gap.fetch_max(looked.since(before), Ordering::Relaxed);
-                if last.replace(now) != Some(now) {
+                if let Some(now) = presence(&answer)
+                    && last.replace(now) != Some(now)
+                {
                     told.add(now);
                 }
                 let guard = never.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,6 +220,16 @@ impl<'a> Port<'a> {
     }
 }
 
+/// What one look says of a port. Nothing where nobody answered, or where the onlooker itself had
+/// no socket: a listener that accepts no more is not closed.
+fn presence<T>(answer: &Result<T, Error>) -> Option<Presence> {
+    match answer {
+        Ok(_) => Some(Presence::There),
+        Err(error) if error.io_kind() == Some(ErrorKind::ConnectionRefused) => Some(Presence::Gone),
+        Err(_) => None,
+    }
+}
+
 impl Drop for Port<'_> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -226,5 +237,31 @@ impl Drop for Port<'_> {
             // Its look is the last.
             let _ = looking.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: Error, expected: Option<Presence>) {
+        assert_eq!(presence::<()>(&Err(error)), expected);
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_a_port_is_closed() {
+        assert_eq!(presence(&Ok(())), Some(Presence::There));
+        let io = |source: io::Error| Error::io("connecting")(source);
+        check(
+            io(ErrorKind::ConnectionRefused.into()),
+            Some(Presence::Gone),
+        );
+        check(io(ErrorKind::TimedOut.into()), None);
+        check(io(ErrorKind::ConnectionReset.into()), None);
+        check(io(rustix::io::Errno::MFILE.into()), None);
+        check(Error::Refused("no pod is called `x`".into()), None);
     }
 }
