@@ -151,10 +151,15 @@ impl Begin {
 }
 
 fn understand(state: &State) -> Result<(discovery::State, Control), std::io::Error> {
-    Ok((
-        Deserialize::deserialize(&state.directory)?,
-        Deserialize::deserialize(&state.control)?,
-    ))
+    let directory: discovery::State = Deserialize::deserialize(&state.directory)?;
+    let mut control: Control = Deserialize::deserialize(&state.control)?;
+    // The directory's word counts: it still answered the app when the control thread had already
+    // said its last.
+    let publications = directory.publications.iter();
+    control.health.services = publications
+        .map(|publication| publication.provider.service.clone())
+        .collect();
+    Ok((directory, control))
 }
 
 fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -163,4 +168,25 @@ fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartErr
         address,
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_published_last_is_watched_by_the_successor() {
+        let directory = serde_json::json!({"publications": [{"provider": {
+            "service": "com.example.A:1.0", "address": "10.0.0.9:12200", "protocols": ["bolt"],
+        }}]});
+        for services in [&[][..], &["com.example.Gone:1.0"]] {
+            let state = State {
+                directory: directory.clone(),
+                control: serde_json::json!({"health": {"services": services}}),
+            };
+            let (_, control) = understand(&state).unwrap();
+            let services: Vec<&str> = control.health.services.iter().map(String::as_str).collect();
+            assert_eq!(services, ["com.example.A:1.0"]);
+        }
+    }
 }
