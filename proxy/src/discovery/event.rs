@@ -9,11 +9,12 @@ use serde::Serialize;
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The app published a service. From the first one on its health is watched.
+    /// The app published a service, or took back one of the protocols that it is served by. From
+    /// the first one on its health is watched.
     Published {
         /// The service key.
         service: String,
-        /// `bolt`, `tr`.
+        /// `bolt`, `tr`: all that it is served by now.
         protocols: Vec<String>,
     },
     /// The app withdrew a service.

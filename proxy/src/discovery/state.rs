@@ -30,6 +30,10 @@ pub struct State {
 pub struct Publication {
     /// As the config center is told.
     pub provider: registry::Provider,
+    /// The app was lost since: what comes back may be another one, and the next publication of
+    /// this service says all of it anew.
+    #[serde(default)]
+    pub outdated: bool,
 }
 
 /// One service that the app subscribed to.

@@ -21,8 +21,8 @@ use super::data::{self, Data};
 use super::directory::{self, Directory};
 use super::run::Ending;
 use super::shared::{Shared, Status};
+use super::speech::Speech;
 use super::upgrade::{Offered, Request, Upgrades};
-use crate::config::Speaks;
 use crate::core::{Command, Side};
 use crate::discovery;
 use crate::health::{Act, Action, Lifecycle, Monitor, Op, Saved, Sign, State, Waits, What};
@@ -65,6 +65,7 @@ pub(super) struct Control {
     pub(super) monitor: Monitor,
     pub(super) lifecycle: Lifecycle,
     pub(super) link: AppLink,
+    pub(super) speech: Speech,
     pub(super) inputs: Inputs,
     /// Listeners that a successor gets beside those of the data thread.
     pub(super) offers: Offers,
@@ -226,13 +227,21 @@ impl Control {
     }
 
     /// Goes on where a predecessor was.
-    pub(super) fn go_on(&mut self, inherited: Option<begin::Control>) {
+    pub(super) fn go_on(
+        &mut self,
+        inherited: Option<begin::Control>,
+        publications: &[discovery::Publication],
+    ) {
         let Some(inherited) = inherited else {
             return;
         };
         let config = self.shared.config();
         if let Some(speaks) = inherited.speaks {
             self.link.speak(speaks);
+        }
+        if !publications.is_empty() {
+            self.speech = Speech::of(publications);
+            self.link.speak(self.speech.speaks());
         }
         let watches = !inherited.health.services.is_empty();
         if inherited.health.lost {
@@ -281,16 +290,8 @@ impl Control {
         let now = Nanos::now();
         match &event {
             discovery::Event::Published { service, protocols } => {
-                let speaks = match protocols.iter().any(|name| name == "bolt") {
-                    true => Speaks::Bolt,
-                    false => Speaks::Tr,
-                };
-                // BOLT where the app speaks it for any service.
-                let bolt_before =
-                    self.link.speaks() == Speaks::Bolt && !self.lifecycle.services().is_empty();
-                if !bolt_before && self.link.speak(speaks) {
-                    self.monitor.renew();
-                }
+                self.speech.published(service, protocols);
+                self.speak();
                 if self.lifecycle.published(service) {
                     let to = self.shared.config().inbound.app;
                     self.shared.tell(now, What::HeartbeatsStarted { to });
@@ -298,15 +299,24 @@ impl Control {
                 }
             }
             discovery::Event::Unpublished { service, .. } => {
+                self.speech.unpublished(service);
                 let was_last = self.lifecycle.unpublished(service);
                 if was_last {
                     self.monitor.stop();
                     self.shared.tell(now, What::HeartbeatsStopped);
+                } else {
+                    self.speak();
                 }
             }
             _ => {}
         }
         self.shared.tell_of_directory(now, event);
+    }
+
+    fn speak(&mut self) {
+        if self.link.speak(self.speech.speaks()) {
+            self.monitor.renew();
+        }
     }
 
     fn told(&mut self, told: Option<data::Told>) -> Option<Ending> {
@@ -353,7 +363,10 @@ impl Control {
                         self.shared.metrics.app_heartbeats_missed.add(1);
                         self.shared.tell(at, What::HeartbeatMissed { in_a_row });
                     }
-                    Sign::Lost { misses } => self.lifecycle.app_lost(misses, at),
+                    Sign::Lost { misses } => {
+                        self.speech.app_lost();
+                        self.lifecycle.app_lost(misses, at);
+                    }
                     Sign::Back => self.lifecycle.app_back(at),
                 }
             }

@@ -16,6 +16,7 @@ mod reload;
 pub mod run;
 mod shared;
 mod snapshot;
+mod speech;
 pub mod upgrade;
 mod vip;
 

@@ -19,6 +19,7 @@ use super::control::{self, Control, Inputs, Offers, Order};
 use super::data::{self, Data};
 use super::directory::{self, Directory};
 use super::shared::Shared;
+use super::speech::Speech;
 use super::upgrade::{TakeError, Upgrade, Upgrades};
 use crate::core::{Command, Core, Settings, Side};
 use crate::health::{Lifecycle, Monitor};
@@ -141,6 +142,8 @@ impl Proxy {
             admin: begun.admin.try_clone()?,
         };
         let (happened, events) = mpsc::unbounded_channel();
+        let inherited = begun.directory.as_ref();
+        let publications = inherited.map_or_else(Vec::new, |state| state.publications.clone());
         let directory = {
             let _guard = runtime.enter();
             let shared = Arc::clone(&shared);
@@ -181,6 +184,7 @@ impl Proxy {
             monitor: Monitor::new(config.heartbeat, bugs),
             lifecycle: Lifecycle::new(control::waits(&config.timeouts), bugs),
             link: AppLink::new(config.inbound.app),
+            speech: Speech::default(),
             offers,
             admin,
             _upgrades: upgrades,
@@ -197,7 +201,7 @@ impl Proxy {
             draining: None,
             shared: Arc::clone(&shared),
         };
-        control.go_on(begun.control);
+        control.go_on(begun.control, &publications);
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {

@@ -163,6 +163,8 @@ pub struct Discovery {
     app: Option<String>,
     is_enrolled: bool,
     publications: BTreeMap<String, Provider>,
+    /// Published before the app was lost, and not again since.
+    outdated: BTreeSet<String>,
     subscriptions: BTreeMap<String, Vec<Subscribed>>,
     lists: BTreeMap<String, List>,
     names: Names,
@@ -216,6 +218,7 @@ impl Discovery {
             app: None,
             is_enrolled: true,
             publications: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             subscriptions: BTreeMap::new(),
             lists: BTreeMap::new(),
             is_center_up: None,
@@ -233,7 +236,10 @@ impl Discovery {
         self.remember(state.lists, state.names, Believed::Now);
         self.app = state.app;
         self.is_enrolled = state.registered;
-        for Publication { provider } in state.publications {
+        for Publication { provider, outdated } in state.publications {
+            if outdated {
+                self.outdated.insert(provider.service.clone());
+            }
             self.publications.insert(provider.service.clone(), provider);
         }
         self.center.restore(self.publications.values().cloned());
@@ -272,14 +278,17 @@ impl Discovery {
 
     /// What a successor needs to know.
     pub fn state(&self) -> State {
-        let publications = self.publications.values().cloned();
+        let publications = self.publications.values();
         let subscriptions = self.subscriptions.values().flatten();
         State {
             session: self.center.session().to_owned(),
             app: self.app.clone(),
             registered: self.is_enrolled,
             publications: publications
-                .map(|provider| Publication { provider })
+                .map(|provider| Publication {
+                    provider: provider.clone(),
+                    outdated: self.outdated.contains(&provider.service),
+                })
                 .collect(),
             subscriptions: subscriptions
                 .map(|subscribed| Subscription {
@@ -349,6 +358,7 @@ impl Discovery {
             }
             Input::Withdraw => {
                 self.is_enrolled = false;
+                self.outdated = self.publications.keys().cloned().collect();
                 self.center.hurry(now);
             }
             Input::Configure(settings) => {
@@ -423,7 +433,11 @@ impl Discovery {
             return Err(format!("{SERVICES_MAX} services are published already"));
         }
         let meta = publish.provider_meta_info;
-        let mut protocols = known.map_or_else(Vec::new, |known| known.protocols.clone());
+        let is_outdated = self.outdated.remove(&service);
+        let mut protocols = match known {
+            Some(known) if !is_outdated => known.protocols.clone(),
+            _ => Vec::new(),
+        };
         let name = protocol_name(speaks);
         if !protocols.iter().any(|known| known == name) {
             protocols.push(name.to_owned());
@@ -454,7 +468,7 @@ impl Discovery {
             weight: weight.unwrap_or(100),
             properties,
         };
-        if known != Some(&provider) {
+        if is_outdated || known != Some(&provider) {
             self.tell(Event::Published {
                 service: service.clone(),
                 protocols: provider.protocols.clone(),
@@ -467,18 +481,22 @@ impl Discovery {
 
     fn unpublish(&mut self, call: CallId, gone: &Withdraw, speaks: Option<Speaks>, now: Nanos) {
         if let Some(provider) = self.publications.get_mut(&gone.service_name) {
+            let before = provider.protocols.len();
             match speaks {
                 Some(speaks) => provider
                     .protocols
                     .retain(|known| known != protocol_name(speaks)),
                 None => provider.protocols.clear(),
             }
-            if provider.protocols.is_empty() {
-                self.publications.remove(&gone.service_name);
-                self.tell(Event::Unpublished {
-                    service: gone.service_name.clone(),
-                    left: self.publications.len(),
-                });
+            let protocols = provider.protocols.clone();
+            let service = gone.service_name.clone();
+            if protocols.is_empty() {
+                self.publications.remove(&service);
+                self.outdated.remove(&service);
+                let left = self.publications.len();
+                self.tell(Event::Unpublished { service, left });
+            } else if protocols.len() < before {
+                self.tell(Event::Published { service, protocols });
             }
         }
         self.wait(call, now, For::Standing);

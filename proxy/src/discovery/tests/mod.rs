@@ -389,6 +389,34 @@ fn publications_are_remembered_while_they_are_withdrawn() {
 }
 
 #[test]
+fn an_app_that_comes_back_after_a_loss_says_anew_what_it_speaks() {
+    let mut rig = Rig::new(PLAIN);
+    for protocol in ["bolt", "tr"] {
+        rig.publish(A, protocol);
+        rig.give(Input::Said(Said::Done));
+    }
+    rig.give(Input::Withdraw);
+    rig.give(Input::Said(Said::Done));
+    // Also where a successor has taken over meanwhile.
+    let mut next = Rig::new(PLAIN);
+    next.machine.restore(rig.machine.state());
+    for mut rig in [rig, next] {
+        rig.advance();
+        rig.give(Input::Said(Said::Done));
+        rig.publish(A, "tr");
+        rig.seen.clear();
+        rig.give(Input::Enroll);
+        rig.check(&expect!["register com.example.A:1.0 10.0.0.9:12200 tr"]);
+        rig.give(Input::Said(Said::Done));
+        // From here on protocols add up again.
+        rig.publish(A, "bolt");
+        rig.check(&expect![
+            "register com.example.A:1.0 10.0.0.9:12200 bolt+tr"
+        ]);
+    }
+}
+
+#[test]
 fn what_may_stand_there_is_taken_off_also_when_nobody_answered() {
     let mut rig = Rig::new(PLAIN);
     rig.publish(A, "bolt");
