@@ -12,7 +12,7 @@ use crate::metrics::Outcome;
 
 /// Ids of one connection that were not answered in time, at most. With more the connection gets
 /// no further requests, so that what is kept of them is bounded.
-const UNANSWERED_MAX: usize = 1024;
+pub(super) const UNANSWERED_MAX: usize = 1024;
 
 impl Core {
     /// An answer came.
@@ -126,7 +126,7 @@ impl Core {
             && let Some(peer) = self.peers.at_mut(flight.answerer)
         {
             peer.pending.abandon(id);
-            if peer.pending.dead() > UNANSWERED_MAX {
+            if peer.upstream().is_some() && peer.pending.dead() > UNANSWERED_MAX {
                 self.retire(flight.answerer);
             } else if peer.watched && peer.idle() {
                 self.unsettle(flight.answerer);

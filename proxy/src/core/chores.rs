@@ -19,6 +19,10 @@ use crate::config::Sharing;
 /// milliseconds: what it sent before it read the notice is still served.
 const QUIET_MS: u64 = 200;
 
+/// What a drain cannot wait for is answered this long before its end, in milliseconds: the answers
+/// are still to be written.
+const LAST_ANSWERS_MS: u64 = 200;
+
 /// What is to be done with a connection now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chore {
@@ -120,7 +124,7 @@ impl Core {
 
     fn look_client(&self, peer: &Peer, client: &Client, now: Nanos) -> Look {
         let drain = ms(self.settings.timeouts.drain.0);
-        let (hold_at, finish) = match (client.leaving, self.mode) {
+        let (mut hold_at, finish) = match (client.leaving, self.mode) {
             (Some(since), _) => {
                 let quiet_at = peer.read_at.max(since).plus_ns(ms(QUIET_MS));
                 let finish = peer.idle() && peer.front.is_empty() && quiet_at <= now;
@@ -129,7 +133,13 @@ impl Core {
             (None, Mode::HandingOver(since)) => (since.plus_ns(ms(HAND_OVER_GRACE_MS)), false),
             (None, _) => return (None, NEVER),
         };
-        let cut_at = hold_at.plus_ns(drain);
+        let mut cut_at = hold_at.plus_ns(drain);
+        if let Mode::Draining(since) = self.mode {
+            // The process ends with the drain: all must have had its answer by then.
+            hold_at = hold_at.min(since.plus_ns(drain / 2));
+            let last = drain.saturating_sub(ms(LAST_ANSWERS_MS)).max(drain / 2);
+            cut_at = cut_at.min(since.plus_ns(last));
+        }
         let close_at = cut_at.plus_ns(drain);
         let soon = now.plus_ns(ms(QUIET_MS / 4));
         let chore = if finish {

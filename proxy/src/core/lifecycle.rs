@@ -25,7 +25,11 @@ impl Core {
             }
             Command::OpenInbound => self.inbound_open = true,
             Command::Drain => {
-                self.mode = Mode::Draining;
+                let since = match self.mode {
+                    Mode::Serving => now,
+                    Mode::Draining(since) | Mode::HandingOver(since) => since,
+                };
+                self.mode = Mode::Draining(since);
                 self.send_away(None, now);
             }
             Command::HandOver => {
@@ -58,25 +62,35 @@ impl Core {
     /// Clients get GoAway, and are closed once they are idle.
     fn send_away(&mut self, side: Option<Side>, now: Nanos) {
         for conn in self.clients_of(side) {
-            let Some(peer) = self.peers.at_mut(conn) else {
-                continue;
-            };
-            let stamp = peer.stamp;
-            let id = peer.pending.pass();
-            peer.watched = true;
-            let Some(client) = peer.client_mut() else {
-                continue;
-            };
-            if client.leaving.replace(now).is_some() || peer.closing {
-                continue;
-            }
-            // One that has said nothing yet has no version to be told in.
-            if let Some(stamp) = stamp
-                && reply::goaway(stamp.class, id.into(), peer.out.tail()) == Written::Yes
-            {
-                self.fed(conn, conn, now);
-            }
+            self.dismiss(conn, now);
         }
         self.wake_by(now);
+    }
+
+    /// A client gets GoAway, and is closed once it is idle. One that is leaving already goes on
+    /// leaving, by its own clock.
+    pub(super) fn dismiss(&mut self, conn: Conn, now: Nanos) {
+        let Some(peer) = self.peers.at_mut(conn) else {
+            return;
+        };
+        let (stamp, closing) = (peer.stamp, peer.closing);
+        let id = peer.pending.pass();
+        peer.watched = true;
+        let Some(client) = peer.client_mut() else {
+            return;
+        };
+        let leaves = client.leaving.is_some();
+        client.leaving.get_or_insert(now);
+        self.wake_by(now);
+        if leaves || closing {
+            return;
+        }
+        // One that has said nothing yet has no version to be told in.
+        if let Some(stamp) = stamp
+            && let Some(peer) = self.peers.at_mut(conn)
+            && reply::goaway(stamp.class, id.into(), peer.out.tail()) == Written::Yes
+        {
+            self.fed(conn, conn, now);
+        }
     }
 }

@@ -49,6 +49,7 @@ pub use event::Event;
 
 use event::Events;
 use peer::{Client, Peer, Role};
+use pending::Pending;
 use pool::Pools;
 use table::Table;
 use wheel::{Flight, Flights};
@@ -179,7 +180,8 @@ pub struct Census {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Serving,
-    Draining,
+    /// Since then; where a hand-over went before, since that began.
+    Draining(Nanos),
     /// Since then.
     HandingOver(Nanos),
 }
@@ -250,7 +252,7 @@ impl Core {
     pub fn accepted(&mut self, side: Side, peer: SocketAddr, now: Nanos) -> Option<Conn> {
         self.now = now;
         let why = match (self.mode, side) {
-            (Mode::Draining, _) => Some("the sidecar drains"),
+            (Mode::Draining(_), _) => Some("the sidecar drains"),
             (_, Side::Inbound) if !self.inbound_open => Some("the app is lost"),
             _ if self.clients[side as usize] >= self.settings.limits.connections => {
                 Some("the limit of connections is reached")
@@ -267,11 +269,21 @@ impl Core {
     }
 
     /// A connection that the predecessor handed over, with what it had read of it. It is taken
-    /// in any state, over the limit of connections too.
+    /// in any state, over the limit of connections too; where clients are being sent away, this
+    /// one is as well.
     pub fn adopted(&mut self, side: Side, peer: SocketAddr, unread: &[u8], now: Nanos) -> Conn {
         self.now = now;
         let conn = self.welcome(side, peer, now);
+        if let Some(peer) = self.peers.at_mut(conn) {
+            // The client may yet answer what the predecessor asked it: its ids, which began at 1
+            // or at another moment, are far from these.
+            peer.pending = Pending::new(now.0 as u32);
+        }
         self.take_in(conn, unread, now);
+        let closed = side == Side::Inbound && !self.inbound_open;
+        if closed || matches!(self.mode, Mode::Draining(_)) {
+            self.dismiss(conn, now);
+        }
         conn
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use meshproof_sys::clock::Nanos;
 use meshproof_wire::Kind;
 
+use super::answer::UNANSWERED_MAX;
 use super::frame::Seen;
 use super::peer::Waiting;
 use super::pending::Waiter;
@@ -245,7 +246,7 @@ impl Core {
         let oneway = seen.kind == Kind::Oneway;
         let clients = self.peers.at(conn).and_then(|peer| peer.upstream());
         let client = match clients.map(|upstream| upstream.clients.as_slice()) {
-            Some(&[client]) if oneway || !self.over_limit(conn) => client,
+            Some(&[client]) if oneway || !(self.over_limit(conn) || self.is_deaf(client)) => client,
             _ => {
                 self.metrics.server_requests_refused.add(1);
                 if !oneway {
@@ -287,6 +288,12 @@ impl Core {
             flight.id = Some(id);
         }
         self.fed(client, conn, now);
+    }
+
+    /// Whether a client has left so many requests of servers unanswered that it gets no more.
+    fn is_deaf(&self, client: Conn) -> bool {
+        let peer = self.peers.at(client);
+        peer.is_some_and(|peer| peer.pending.dead() > UNANSWERED_MAX)
     }
 
     #[cold]

@@ -111,6 +111,67 @@ fn a_drain_refuses_waits_and_tells() {
 }
 
 #[test]
+fn what_outlasts_the_drain_is_answered_before_its_end() {
+    let mut settings = settings();
+    settings.timeouts.drain.0 = 1000;
+    // With an isolation before it, whose clock goes on; after a hand-over that nobody takes.
+    for before in [None, Some(Command::CloseInbound), Some(Command::HandOver)] {
+        let mut rig = Rig::new(settings.clone(), Bugs::NONE);
+        let (client, upstream) = rig.pair(Version::V1);
+        rig.send(client, &call_within(Version::V1, 2, 60_000, b"slow"));
+        rig.send(upstream, &call(Version::V1, 1, b"push"));
+        let begun = before.is_some();
+        if let Some(command) = before {
+            rig.command(command);
+            rig.pass_ms(100);
+        }
+        rig.command(Command::Drain);
+        rig.bytes(client);
+        rig.pass_ms(if begun { 350 } else { 450 });
+        assert!(rig.paused.is_empty());
+        rig.pass_ms(200);
+        assert_eq!(rig.paused, [client]);
+        assert!(rig.bytes(client).is_empty());
+        rig.pass_ms(300);
+        let answer = &rig.frames(client)[0];
+        assert_eq!(
+            (id(answer), answer.head.status),
+            (2, Some(status::CONNECTION_CLOSED))
+        );
+        assert_eq!((rig.closed.len(), rig.drained), (1, 1));
+    }
+}
+
+#[test]
+fn who_is_handed_over_to_one_that_sends_its_clients_away_is_sent_away() {
+    let from = address("10.0.0.9:4000");
+    for command in [Command::CloseInbound, Command::Drain] {
+        let mut rig = Rig::usual();
+        rig.command(command);
+        let call = call(Version::V1, 3, b"in flight");
+        let adopted = rig.core.adopted(Side::Inbound, from, &call, rig.now);
+        let upstream = rig.connect();
+        assert_eq!(rig.frames(adopted)[0].head.kind, Kind::Goaway);
+        let asked = id(&rig.frames(upstream)[0]);
+        rig.send(upstream, &response(Version::V1, asked, b"done"));
+        assert_eq!(rig.bytes(adopted), response(Version::V1, 3, b"done"));
+        rig.pass_ms(300);
+        assert_eq!(rig.closed, [adopted]);
+    }
+}
+
+#[test]
+fn being_sent_away_again_does_not_keep_a_client() {
+    let mut rig = Rig::usual();
+    let (client, _) = rig.pair(Version::V1);
+    for _ in 0..4 {
+        rig.command(Command::CloseInbound);
+        rig.pass_ms(100);
+    }
+    assert_eq!(rig.closed, [client]);
+}
+
+#[test]
 fn a_drain_with_nobody_there_is_over_at_once() {
     let mut rig = Rig::usual();
     rig.command(Command::Drain);

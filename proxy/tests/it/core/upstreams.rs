@@ -7,7 +7,7 @@ use meshproof_proxy::metrics::Outcome;
 use meshproof_wire::Kind;
 use meshproof_wire::bolt::{Version, heartbeat_ack, status};
 
-use super::rig::{Rig, call, goaway, id, oneway, response, settings};
+use super::rig::{Rig, address, call, call_within, goaway, id, oneway, response, settings};
 
 fn with(sharing: Sharing, connections: usize) -> Rig {
     let mut settings = settings();
@@ -101,6 +101,44 @@ fn a_server_that_asks_when_two_clients_share_is_refused() {
     );
     assert_eq!(rig.metrics.server_requests_refused.value(), 1);
     assert!(rig.bytes(second).is_empty());
+}
+
+#[test]
+fn what_a_client_answers_to_the_predecessor_is_for_nobody_behind_the_successor() {
+    let mut rig = Rig::usual();
+    let from = address("10.0.0.9:4000");
+    let client = rig.core.adopted(Side::Inbound, from, &[], rig.now);
+    rig.send(client, &call(Version::V1, 1, b"first"));
+    let upstream = rig.connect();
+    rig.bytes(upstream);
+    rig.send(upstream, &call(Version::V1, 9, b"push"));
+    let asked = id(&rig.frames(client)[0]);
+    // The predecessor's first request had this id.
+    rig.send(client, &response(Version::V1, 1, b"late"));
+    assert!(rig.bytes(upstream).is_empty());
+    rig.send(client, &response(Version::V1, asked, b"mine"));
+    assert_eq!(rig.bytes(upstream), response(Version::V1, 9, b"mine"));
+}
+
+#[test]
+fn a_client_that_never_answers_servers_is_asked_no_more() {
+    let mut rig = Rig::usual();
+    let (client, upstream) = rig.pair(Version::V1);
+    for round in 0..30 {
+        for number in 0..100 {
+            let push = call_within(Version::V1, round * 100 + number, 10, b"push");
+            rig.send(upstream, &push);
+        }
+        rig.pass_ms(20);
+        rig.bytes(client);
+        rig.bytes(upstream);
+    }
+    let unanswered = rig.core.census().unanswered;
+    assert!((1024..1200).contains(&unanswered), "{unanswered}");
+    assert_eq!(rig.metrics.server_requests_refused.value(), 3000 - 1100);
+    // Its own calls go on.
+    rig.send(client, &call(Version::V1, 7, b"own"));
+    assert_eq!(rig.frames(upstream)[0].content(), b"own");
 }
 
 #[test]
