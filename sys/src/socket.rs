@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
@@ -30,7 +31,8 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Listens. An address that an earlier process left a moment ago can be had again at once
 /// (`SO_REUSEADDR`); one where somebody listens cannot. Up to 4096 connections wait to be
-/// accepted, where the kernel allows as many.
+/// accepted, where the kernel allows as many. What is accepted is asked by the kernel whether it is
+/// still there after a minute of silence, and ends two minutes after its peer vanished.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -43,12 +45,23 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         Some(ipproto::TCP),
     )?;
     rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    // Linux: accepted connections have these from their listener.
+    rustix::net::sockopt::set_socket_keepalive(&socket, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    rustix::net::sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
+    rustix::net::sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
 }
 
 const BACKLOG: i32 = 4096;
+/// A connection without traffic is asked after this long,
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// again after each of these,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// and is over when so many were not answered.
+const KEEPALIVE_PROBES: u32 = 6;
 
 /// Takes the next connection that waits; the stream does not block and sends small frames at
 /// once. Fails with [`io::ErrorKind::WouldBlock`] where none waits, and where the process has no
@@ -79,7 +92,7 @@ pub fn is_exhausted(error: &io::Error) -> bool {
 
 /// Makes closing this connection a reset, and lets go of what was not sent.
 pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
-    rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO))?;
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
     Ok(())
 }
 
@@ -99,6 +112,9 @@ mod tests {
         let (ours, from) = accept(&listener).unwrap();
         assert_eq!(from, peer.local_addr().unwrap());
         assert!(ours.nodelay().unwrap());
+        assert!(rustix::net::sockopt::socket_keepalive(&ours).unwrap());
+        let idle = rustix::net::sockopt::tcp_keepidle(&ours).unwrap();
+        assert_eq!(idle, KEEPALIVE_IDLE);
         assert_eq!(
             listen(address).unwrap_err().kind(),
             io::ErrorKind::AddrInUse

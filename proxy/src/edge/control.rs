@@ -417,7 +417,7 @@ impl Control {
                 let data = self.data.handle().clone();
                 tokio::spawn(async move {
                     for side in [Side::Inbound, Side::Outbound] {
-                        let _ = data.close_listener(side).await;
+                        let _ = data.finish_listener(side).await;
                     }
                     let _ = data.core(Command::Drain);
                 });

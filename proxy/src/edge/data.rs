@@ -31,6 +31,8 @@ pub enum Order {
     /// Close this side's listener, so that the kernel refuses new connections; answered when that
     /// is so. Connections that stand are the core's business.
     CloseListener(Side, oneshot::Sender<()>),
+    /// The same, after those were accepted who waited for it.
+    FinishListener(Side, oneshot::Sender<()>),
     /// A copy of this side's listener, for a successor; `None` where the side does not listen.
     ShareListener(Side, oneshot::Sender<Option<TcpListener>>),
     /// Serve a connection that came from elsewhere.
@@ -132,6 +134,13 @@ impl Handle {
     pub async fn close_listener(&self, side: Side) -> Result<(), Ended> {
         let (done, closed) = oneshot::channel();
         self.order(Order::CloseListener(side, done))?;
+        closed.await.map_err(|_| Ended)
+    }
+
+    /// The same, after those were accepted whom the kernel had let in already: they would be reset.
+    pub async fn finish_listener(&self, side: Side) -> Result<(), Ended> {
+        let (done, closed) = oneshot::channel();
+        self.order(Order::FinishListener(side, done))?;
         closed.await.map_err(|_| Ended)
     }
 

@@ -4,6 +4,11 @@ use meshproof_sys::clock::Nanos;
 
 use super::{HANDSHAKE_NS, Hello, Refusal, VERSION};
 
+/// The end comes this much later than the drain: the core's drain begins only when the control side
+/// has stopped and the listeners are closed, and has its grace; all that it cannot wait for is
+/// answered at its end.
+const LEEWAY_NS: u64 = 5_000_000_000;
+
 /// What a predecessor does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -42,7 +47,8 @@ pub struct Predecessor {
 }
 
 impl Predecessor {
-    /// Sidecar `name` serves. It gives what is in flight `drain_ns` nanoseconds at a hand-over.
+    /// Sidecar `name` serves. It gives what is in flight `drain_ns` nanoseconds at a hand-over,
+    /// and ends 5 s after them at the latest.
     pub fn new(name: impl Into<String>, drain_ns: u64) -> Predecessor {
         Predecessor {
             name: name.into(),
@@ -83,7 +89,8 @@ impl Predecessor {
         if now >= until {
             return self.tick(now);
         }
-        self.phase = Phase::GivingWay(now.plus_ns(self.drain_ns));
+        let until = now.plus_ns(self.drain_ns).plus_ns(LEEWAY_NS);
+        self.phase = Phase::GivingWay(until);
         Some(Step::GiveWay)
     }
 
@@ -223,13 +230,16 @@ mod tests {
             &[
                 ("asked", 1),
                 ("ready", 1),
-                ("tick", 10),
+                // What outlasts the drain is answered, and handed over.
                 ("tick", 11),
-                ("drained", 12),
+                ("tick", 15),
+                ("tick", 16),
+                ("drained", 17),
             ],
             &[
                 Some(Step::Offer),
                 Some(Step::GiveWay),
+                None,
                 None,
                 Some(Step::End),
                 None,

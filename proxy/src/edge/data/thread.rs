@@ -22,6 +22,9 @@ use crate::core::{Action, Command, Conn, Core, End, Event, Side};
 const READ_BYTES: usize = 256 << 10;
 /// Connections accepted per listener and round, so that a storm of connects starves nobody.
 const ACCEPTS_PER_ROUND: usize = 64;
+/// Rounds in which those are accepted who wait for a listener that is to close: as many as a queue of
+/// the kernel holds.
+const FINISH_ROUNDS_MAX: usize = 4096 / ACCEPTS_PER_ROUND + 1;
 /// With no descriptor left, accepting rests this long.
 const ACCEPT_REST_NS: u64 = 100_000_000;
 /// A connection that we have ended is read until its peer ends it too, this long at most: closing
@@ -108,7 +111,7 @@ impl Thread {
             for event in &ready {
                 match Source::of(event.token) {
                     Source::Connection(conn) => self.ready(conn, event),
-                    Source::Listener(side) => self.accept(side),
+                    Source::Listener(side) => drop(self.accept(side)),
                     Source::Orders => self.take_orders(),
                     Source::Linger(number) => self.drain(number),
                 }
@@ -440,21 +443,22 @@ impl Thread {
         }
     }
 
-    fn accept(&mut self, side: usize) {
-        for _ in 0..ACCEPTS_PER_ROUND {
+    /// Says how many came.
+    fn accept(&mut self, side: usize) -> usize {
+        for came in 0..ACCEPTS_PER_ROUND {
             let Some(Some(listener)) = self.listeners.get_mut(side) else {
-                return;
+                return came;
             };
             let (stream, peer) = match socket::accept(&listener.socket) {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return came,
                 Err(error) if socket::is_exhausted(&error) => {
                     // The connection waits in the kernel; asking again at once would only spin.
                     warn!(target: "proxy::core", %error, side = ?SIDES[side & 1], "accepting rests");
                     listener.rests_until = Some(self.now.plus_ns(ACCEPT_REST_NS));
                     let token = Source::Listener(side).token();
                     let _ = self.poll.modify(&listener.socket, token, Interest::Nothing);
-                    return;
+                    return came;
                 }
                 // That one connection is over already.
                 Err(error) => {
@@ -470,6 +474,7 @@ impl Thread {
                 self.core.ended(conn, End::Reset, self.now);
             }
         }
+        ACCEPTS_PER_ROUND
     }
 
     fn take_orders(&mut self) {
@@ -492,6 +497,16 @@ impl Thread {
             Order::Core(command) => self.core.command(command, self.now),
             Order::Listen(side, socket) => self.listen(side, socket),
             Order::CloseListener(side, done) => {
+                self.close_listener(side);
+                let _ = done.send(());
+            }
+            Order::FinishListener(side, done) => {
+                // A round less than full was the last; no queue of the kernel is longer than all.
+                for _ in 0..FINISH_ROUNDS_MAX {
+                    if self.accept(side as usize) < ACCEPTS_PER_ROUND {
+                        break;
+                    }
+                }
                 self.close_listener(side);
                 let _ = done.send(());
             }

@@ -17,6 +17,9 @@ use crate::upgrade::Message;
 pub(super) const PART_BYTES_MAX: u32 = 256 << 20;
 /// A peer that takes or sends nothing of a message that was begun for this long is gone.
 const STALL: Duration = Duration::from_secs(2);
+/// The same for one that is to take a client's connection: it serves already, and with it the
+/// connection would be lost.
+const CONNECTION_STALL: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 9;
 
 /// One message as it came.
@@ -37,7 +40,6 @@ impl Channel {
     pub(super) fn new(stream: UnixStream) -> io::Result<Channel> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(STALL))?;
-        stream.set_write_timeout(Some(STALL))?;
         Ok(Channel { stream })
     }
 
@@ -63,6 +65,11 @@ impl Channel {
         bytes.push(u8::try_from(beside.len()).map_err(io::Error::other)?);
         bytes.extend_from_slice(&json);
         bytes.extend_from_slice(raw);
+        let stall = match message {
+            Message::Connection { .. } => CONNECTION_STALL,
+            _ => STALL,
+        };
+        self.stream.set_write_timeout(Some(stall))?;
         let sent = descriptors::send(&self.stream, &bytes, beside)?;
         self.stream.write_all(bytes.get(sent..).unwrap_or_default())
     }

@@ -146,10 +146,13 @@ impl Serving {
             self.poll
                 .wait_until(&mut ready, self.predecessor.next_deadline(), now)?;
             let mut over = false;
+            // What the successor said, or that it is gone, goes before who asks next.
+            ready.sort_by_key(|event| event.token == LISTENER);
             for event in &ready {
                 match event.token {
                     WAKE => over |= self.woken(),
-                    LISTENER => self.accept(),
+                    // Once it is given away, who asks is the successor's.
+                    LISTENER if self.heir.is_none() => self.accept(),
                     PEER => self.hear(),
                     _ => {}
                 }
@@ -236,6 +239,15 @@ impl Serving {
         let Message::Hello(hello) = received.message else {
             return Err(io::Error::other("its first word was no `hello`"));
         };
+        // Whoever asked before may be gone since the wait that told of this one.
+        if self.peer.is_some() {
+            let mut ready = Vec::new();
+            let now = Nanos::now();
+            self.poll.wait_until(&mut ready, Some(now), now)?;
+            if ready.iter().any(|event| event.token == PEER) {
+                self.hear();
+            }
+        }
         let why = match self.predecessor.asked(&hello, Nanos::now()) {
             Step::Refuse(why) => why,
             _ => match self.offer(&hello, channel) {

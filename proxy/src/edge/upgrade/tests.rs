@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meshproof_sys::socket::listen;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -14,6 +15,16 @@ use crate::metrics::Metrics;
 use crate::{Bugs, Config, config, routing};
 
 const DRAIN_NS: u64 = 10_000_000_000;
+/// Longer than any machine takes; nothing waits for it to pass.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn within_limit<T>(what: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
+    let limited = runtime.block_on(async { tokio::time::timeout(LIMIT, what).await });
+    limited.expect("it comes within the limit")
+}
 
 fn configured(run: &Path, name: &str) -> Config {
     let text = serde_json::json!({
@@ -85,7 +96,8 @@ impl Sidecar {
 
     fn address(&mut self, wanted: Side) -> SocketAddr {
         loop {
-            if let Told::Listening(side, address) = self.told.blocking_recv().unwrap()
+            let told = within_limit(self.told.recv());
+            if let Told::Listening(side, address) = told.expect("the data thread tells")
                 && side == wanted
             {
                 return address;
@@ -99,7 +111,7 @@ impl Sidecar {
             directory: word.into(),
             control: serde_json::Value::Null,
         };
-        match self.asked.blocking_recv().unwrap() {
+        match within_limit(self.asked.recv()).expect("somebody asks") {
             Request::Offer(answer) => {
                 let offered = Offered {
                     api: self.api.try_clone().unwrap(),
