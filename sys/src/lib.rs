@@ -7,6 +7,7 @@
 //! - [`wake`]: an eventfd by which another thread interrupts a wait.
 //! - [`socket`]: TCP listeners and connections that do not block.
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
+//! - [`limits`]: how many descriptors this process may have.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
 //! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
@@ -14,6 +15,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod limits;
 pub mod links;
 pub mod mounts;
 pub mod namespaces;

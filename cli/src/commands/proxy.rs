@@ -76,6 +76,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let (logs, dispatch) = Logs::new(levels, io::stderr);
     // Everything that this process logs, also from threads that nobody told.
     let _ = tracing::dispatcher::set_global_default(dispatch.clone());
+    meshproof_proxy::edge::raise_open_files(&config);
     let options = Options {
         upgrade: match args.upgrade {
             true => Upgrade::Wanted,
