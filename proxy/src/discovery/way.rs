@@ -73,6 +73,11 @@ impl Place {
         addresses.iter().map(place).collect()
     }
 
+    /// It speaks nothing but TR.
+    pub(super) fn is_old(&self) -> bool {
+        self.endpoint.tr && !self.endpoint.bolt
+    }
+
     /// As the app reads it: `IP:PORT?p=1&_SERIALIZETYPE=hessian2&v=4.0&app_name=…&_WEIGHT=…`.
     fn data(&self, code: u8) -> String {
         let mut data = format!("{}?p={code}", self.endpoint.address);
@@ -116,9 +121,8 @@ fn escaped(value: &str) -> String {
 
 impl Way {
     pub(super) fn new(places: Vec<Place>, timeout_ms: Option<u32>, bugs: Bugs) -> Way {
-        let is_old = |place: &Place| place.endpoint.tr && !place.endpoint.bolt;
         Way {
-            downgraded: places.iter().any(is_old) && !bugs.has(Bug::TrBoltMixed),
+            downgraded: places.iter().any(Place::is_old) && !bugs.has(Bug::TrBoltMixed),
             places,
             timeout_ms,
         }

@@ -133,7 +133,22 @@ impl Discovery {
         let Some(target) = target else {
             return Way::new(list(), None, self.bugs);
         };
-        let vip = || Place::of_target(target, &self.names);
+        // A name says nothing of who stands behind it; the list may.
+        let vip = || {
+            let known: Vec<Place> = list();
+            let mut places = Place::of_target(target, &self.names);
+            for place in &mut places {
+                let address = place.endpoint.address;
+                if known
+                    .iter()
+                    .any(|known| known.endpoint.address == address && known.is_old())
+                {
+                    place.endpoint.bolt = false;
+                    place.endpoint.tr = true;
+                }
+            }
+            places
+        };
         let (is_only, is_enforced) =
             asked.map_or((false, false), |asked| (asked.vip_only, asked.vip_enforce));
         let mut places: Vec<Place> = if is_only || is_enforced {

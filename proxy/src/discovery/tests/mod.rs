@@ -889,6 +889,37 @@ fn config_center_and_vip_together() {
 }
 
 #[test]
+fn a_vip_place_that_the_list_names_as_tr_only_is_called_by_tr() {
+    let listed = |list: &str| {
+        let mut listed = push(7, 1, list);
+        for provider in &mut listed.providers {
+            provider.address = provider.address.replace("10.0.0.", "10.0.1.");
+        }
+        Input::Push(listed)
+    };
+    let mut rig = Rig::new(PLAIN);
+    rig.subscribe(LEGACY, r#","vipEnforce":true"#);
+    rig.give(listed("4 tr|5 bolt+tr"));
+    rig.resolved(NAME, Ok(&[4, 5]));
+    rig.seen.clear();
+    rig.subscribe(LEGACY, r#","vipEnforce":true"#);
+    let speaks = |rig: &Rig| {
+        let endpoints = rig.table.services[A].endpoints.iter();
+        endpoints.map(|one| (one.bolt, one.tr)).collect::<Vec<_>>()
+    };
+    assert_eq!(speaks(&rig), [(false, true), (true, true)]);
+    assert!(rig.table.services[A].downgraded);
+    assert!(
+        rig.seen
+            .iter()
+            .any(|line| line.contains("10.0.1.4:12200?p=13"))
+    );
+    // Nobody is listed there any more: the name alone speaks for everything.
+    rig.push(7, 2, "!");
+    assert_eq!(speaks(&rig), [(true, true), (true, true)]);
+}
+
+#[test]
 fn static_routes_go_before_everything_and_change_while_it_runs() {
     let routes = |to: &str| {
         format!(
