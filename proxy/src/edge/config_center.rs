@@ -56,6 +56,11 @@ impl Client {
         })
     }
 
+    /// Waits for this long from the next question on; a watch that stands stays as it is.
+    pub(super) fn configure(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     async fn request(
         &self,
         method: Method,

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
@@ -52,9 +53,14 @@ pub(super) fn waits(timeouts: &config::Timeouts) -> Waits {
     Waits {
         config_center_ns: timeouts.config_center.0.saturating_mul(1_000_000),
         listener_ns: LISTENER_WAIT_NS,
-        drain_ns: timeouts.drain.0.saturating_mul(1_000_000),
+        drain_ns: drain_ns(timeouts),
         retry_ns: LISTENER_RETRY_NS,
     }
+}
+
+/// For how long what is in flight is waited for.
+pub(super) fn drain_ns(timeouts: &config::Timeouts) -> u64 {
+    timeouts.drain.0.saturating_mul(1_000_000)
 }
 
 /// Everything that the control thread has.
@@ -73,6 +79,8 @@ pub(super) struct Control {
     pub(super) admin: AbortHandle,
     /// After the inputs: it ends when nobody answers it any more.
     pub(super) _upgrades: Upgrades,
+    /// How long they give what is in flight, in nanoseconds.
+    pub(super) drain_ns: Arc<AtomicU64>,
     /// Where the configuration was read from.
     pub(super) file: Option<PathBuf>,
     /// Whose levels a reload changes.
@@ -281,6 +289,8 @@ impl Control {
     fn configure(&mut self, config: Arc<Config>) {
         self.monitor.configure(config.heartbeat, Nanos::now());
         self.lifecycle.configure(waits(&config.timeouts));
+        self.drain_ns
+            .store(drain_ns(&config.timeouts), Ordering::Relaxed);
         let settings = super::run::settings(&config);
         self.command(Command::Configure(Box::new(settings)));
         self.directory.configure(config);

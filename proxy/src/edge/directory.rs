@@ -104,7 +104,7 @@ impl Directory {
         api.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(api)?;
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
-        let within = Duration::from_millis(config.timeouts.config_center.0.max(1));
+        let within = within(&config);
         let client = config
             .config_center
             .as_deref()
@@ -203,6 +203,11 @@ impl Drop for Directory {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// How long the config center is waited for.
+fn within(config: &Config) -> Duration {
+    Duration::from_millis(config.timeouts.config_center.0.max(1))
 }
 
 /// A name for the session that no other sidecar and no earlier life of this one has.
@@ -307,6 +312,9 @@ impl Actor {
             Order::Configure(config) => match Settings::new(&config, self.inbound, self.bugs) {
                 Ok(settings) => {
                     self.resolver = Arc::new(Resolver::new(&config.vip));
+                    if let Some(client) = &mut self.client {
+                        client.configure(within(&config));
+                    }
                     self.discovery.handle(Input::Configure(settings), now);
                 }
                 Err(error) => {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use meshproof_sys::clock::Nanos;
@@ -129,10 +130,11 @@ impl Proxy {
             }
         }
         let (requests, requested) = mpsc::unbounded_channel();
+        let drain_ns = Arc::new(AtomicU64::new(control::drain_ns(&config.timeouts)));
         let upgrades = Upgrades::start(
             begun.run,
             &config.name,
-            config.timeouts.drain.0.saturating_mul(1_000_000),
+            Arc::clone(&drain_ns),
             begun.taking,
             handle.clone(),
             requests,
@@ -188,6 +190,7 @@ impl Proxy {
             offers,
             admin,
             _upgrades: upgrades,
+            drain_ns,
             inputs: Inputs {
                 orders: taken,
                 told: hears,

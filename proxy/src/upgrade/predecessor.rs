@@ -57,6 +57,11 @@ impl Predecessor {
         }
     }
 
+    /// A hand-over that has not begun takes `drain_ns` nanoseconds at most.
+    pub fn configure(&mut self, drain_ns: u64) {
+        self.drain_ns = drain_ns;
+    }
+
     /// Somebody wants to take over.
     pub fn asked(&mut self, hello: &Hello, now: Nanos) -> Step {
         if hello.name != self.name {
@@ -254,6 +259,18 @@ mod tests {
                 Some(Step::End),
             ],
         );
+    }
+
+    #[test]
+    fn its_time_may_be_changed_until_it_gives_way() {
+        let mut it = Predecessor::new("a", DRAIN_NS);
+        it.configure(1_000);
+        it.asked(&hello("a"), Nanos(0));
+        it.configure(3_000);
+        it.confirmed(Nanos(1_000));
+        it.configure(9_000);
+        assert_eq!(it.next_deadline(), Some(Nanos(4_000)));
+        assert_eq!(it.tick(Nanos(4_000)), Some(Step::End));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,11 +43,12 @@ pub struct Upgrades {
 
 impl Upgrades {
     /// Starts it. `taking`: a predecessor whose connections are still to come. `drain_ns`: how
-    /// long, in nanoseconds, what is in flight is waited for when this sidecar gives way.
+    /// long, in nanoseconds, what is in flight is waited for when this sidecar gives way; whoever
+    /// keeps a copy may change it until then.
     pub fn start(
         run: RunDirectory,
         name: &str,
-        drain_ns: u64,
+        drain_ns: Arc<AtomicU64>,
         taking: Option<Taking>,
         data: Handle,
         control: mpsc::UnboundedSender<Request>,
@@ -55,7 +56,7 @@ impl Upgrades {
         let wake = Arc::new(Wake::new()?);
         let stop = Arc::new(AtomicBool::new(false));
         run.socket.set_nonblocking(true)?;
-        let predecessor = Predecessor::new(name, drain_ns);
+        let predecessor = Predecessor::new(name, drain_ns.load(Ordering::Relaxed));
         let (woken, stopped) = (Arc::clone(&wake), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name("upgrade".to_owned())
@@ -64,6 +65,7 @@ impl Upgrades {
                     let mut serving = Serving {
                         run,
                         predecessor,
+                        drain_ns,
                         data,
                         control,
                         poll,
@@ -101,6 +103,7 @@ impl Drop for Upgrades {
 struct Serving {
     run: RunDirectory,
     predecessor: Predecessor,
+    drain_ns: Arc<AtomicU64>,
     data: Handle,
     control: mpsc::UnboundedSender<Request>,
     poll: Poll,
@@ -338,6 +341,8 @@ impl Serving {
         };
         let step = match peer.receive() {
             Ok(Some(received)) if received.message == Message::Ready => {
+                self.predecessor
+                    .configure(self.drain_ns.load(Ordering::Relaxed));
                 self.predecessor.confirmed(Nanos::now())
             }
             _ => self.predecessor.lost(),

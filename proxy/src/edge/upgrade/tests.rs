@@ -83,8 +83,15 @@ impl Sidecar {
     ) -> Sidecar {
         let (requests, asked) = unbounded_channel();
         let handle = data.handle().clone();
-        let upgrades =
-            Upgrades::start(run, &config.name, DRAIN_NS, taking, handle, requests).unwrap();
+        let upgrades = Upgrades::start(
+            run,
+            &config.name,
+            Arc::new(DRAIN_NS.into()),
+            taking,
+            handle,
+            requests,
+        )
+        .unwrap();
         Sidecar {
             data,
             told,

@@ -55,6 +55,23 @@ async fn a_provider_comes_goes_and_comes_back() {
 }
 
 #[tokio::test]
+async fn how_long_the_config_center_is_waited_for_follows_a_reload() {
+    // Takes connections and says nothing.
+    let mute = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let base = format!("config_center: http://{}", mute.local_addr().unwrap());
+    let mut world = World::new(&format!("{base}\ntimeouts: {{config_center: 10m}}"));
+    let shorter = World::config(&format!("{base}\ntimeouts: {{config_center: 10ms}}"));
+    world.directory.configure(std::sync::Arc::new(shorter));
+    assert!(world.publish("bolt").await.success);
+    world
+        .until(|event| match event {
+            Event::ConfigCenterLost { why } => why.ends_with("no answer within 10 ms"),
+            _ => false,
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_consumer_follows_the_config_center() {
     let center = config_center();
     provide(&center, 1, &["bolt"]);

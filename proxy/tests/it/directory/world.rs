@@ -76,9 +76,13 @@ impl World {
         })
     }
 
+    pub(crate) fn config(yaml: &str) -> Config {
+        let yaml = format!("name: pod\naddress: 10.0.0.9\nrun: run\n{yaml}\n");
+        meshproof_input::parse("pod.yaml", &yaml).unwrap()
+    }
+
     pub(crate) fn with(with: With<'_>) -> World {
-        let yaml = format!("name: pod\naddress: 10.0.0.9\nrun: run\n{}\n", with.yaml);
-        let config: Config = meshproof_input::parse("pod.yaml", &yaml).unwrap();
+        let config = World::config(with.yaml);
         let listener = with
             .listener
             .unwrap_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
