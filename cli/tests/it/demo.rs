@@ -66,17 +66,18 @@ fn an_app_dies_is_isolated_and_comes_back() {
         "calls by VIP",
         "deregistered",
         "closed",
-        "order of the end",
-        "recovered",
         "calls after it",
     ] {
         assert_eq!(verdict(&story, claim), "PASS", "{claim}: {story:#}");
     }
     // On a machine that was held up, the time supports no verdict, and that is said.
-    let detection = verdict(&story, "detection");
+    let timed = ["order of the end", "recovered", "detection"].map(|claim| verdict(&story, claim));
     match code {
-        0 => assert_eq!(detection, "PASS"),
-        3 => assert_eq!(detection, "INVALID"),
+        0 => assert_eq!(timed, ["PASS"; 3]),
+        3 => assert!(
+            timed.contains(&"INVALID") && !timed.contains(&"FAIL"),
+            "{story:#}"
+        ),
         other => panic!("exit {other}: {story:#}"),
     }
     // T + N*I, of the usual heartbeat.

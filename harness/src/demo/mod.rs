@@ -6,6 +6,7 @@
 //! the service. Everything is judged from outside: by the config center's pushes, by connecting,
 //! and by what the apps saw.
 
+mod order;
 mod plan;
 mod watch;
 
@@ -25,9 +26,6 @@ use watch::{Port, Presence, Pushes};
 
 /// Longer than any step takes on a machine that works.
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// What two witnesses of things at one moment may be apart, beside the onlooker's gaps.
-const LOOK_MS: f64 = 5.0;
 
 /// Calls by VIP.
 const BY_NAME: u32 = 10;
@@ -330,7 +328,7 @@ impl Mesh<'_> {
                 format!("the service is gone, revision {revision}, {after:.1} ms after the kill");
             seen.push((at, Witness::Registry, what));
         }
-        if let Some(at) = closed {
+        if let Some(order::Turn { at, .. }) = closed {
             let after = ms(at.since(killed));
             let what = format!(
                 "{} refuses connections from pod {}, {after:.1} ms after the kill",
@@ -362,22 +360,10 @@ impl Mesh<'_> {
                 ),
             },
         );
-        let (Some((gone_at, _)), Some(closed_at)) = (deregistered, closed) else {
+        let (Some((gone_at, _)), Some(closed)) = (deregistered, closed) else {
             return Ok(false);
         };
-        let between = closed_at.0 as f64 / 1e6 - gone_at.0 as f64 / 1e6;
-        let slack = LOOK_MS + ms(gap.as_nanos() as u64);
-        teller.claim(
-            "order of the end",
-            between > -slack,
-            if between.abs() <= slack {
-                format!(
-                    "the config center knew and 12200 closed, within {slack:.1} ms of each other"
-                )
-            } else {
-                format!("12200 closed {between:.1} ms after the config center knew")
-            },
-        );
+        teller.claims.push(order::end(closed, gone_at, gap));
         let found = plan::detection(self.plan.heartbeat, &app, killed, gone_at, gap);
         teller.claims.push(plan::judge(&found));
         *detection = Some(found);
@@ -386,16 +372,16 @@ impl Mesh<'_> {
 
     fn recovery(&self, pushes: &Pushes, teller: &mut Teller<'_>) -> Result<(), Error> {
         let limit = self.patience();
-        let (app, listens, registered, gap) = std::thread::scope(|scope| {
+        let (app, listens, registered) = std::thread::scope(|scope| {
             let port = Port::watch(scope, self.environment, plan::ONLOOKER, self.service);
             let begun = Nanos::now();
             let app = self.app(teller)?;
             let listens = port.turns(Presence::There, begun, limit);
             let registered = pushes.lists(self.service, Presence::There, begun, limit);
-            Ok::<_, Error>((app, listens, registered, port.longest_gap()))
+            Ok::<_, Error>((app, listens, registered))
         })?;
         let mut seen = Vec::new();
-        if let Some(at) = listens {
+        if let Some(order::Turn { at, .. }) = listens {
             let what = format!("{} takes connections again", self.service);
             seen.push((at, Witness::Socket, what));
         }
@@ -417,19 +403,7 @@ impl Mesh<'_> {
             );
             return Ok(());
         };
-        let between = registered.0 as f64 / 1e6 - listens.0 as f64 / 1e6;
-        let slack = LOOK_MS + ms(gap.as_nanos() as u64);
-        teller.claim(
-            "recovered",
-            between > -slack,
-            if between.abs() <= slack {
-                format!(
-                    "12200 listened and the config center knew, within {slack:.1} ms of each other"
-                )
-            } else {
-                format!("the config center knew {between:.1} ms after 12200 listened")
-            },
-        );
+        teller.claims.push(order::recovery(listens, registered));
         self.calls(self.plan.calls_after, None, "calls after it", teller)?;
         drop(app);
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 use meshproof_wire::registry::Push;
 
+use super::order::Turn;
 use crate::{Environment, Error};
 
 /// Longest line of the config center that is read.
@@ -158,7 +159,7 @@ pub(super) enum Presence {
 
 /// Looks at a port from another pod, every millisecond, for as long as this lives.
 pub(super) struct Port<'a> {
-    seen: Arc<Seen<Presence>>,
+    seen: Arc<Seen<(Presence, Nanos)>>,
     stop: Arc<AtomicBool>,
     gap_ns: Arc<AtomicU64>,
     looking: Option<std::thread::ScopedJoinHandle<'a, ()>>,
@@ -171,7 +172,7 @@ impl<'a> Port<'a> {
         pod: &'e str,
         port: SocketAddr,
     ) -> Port<'a> {
-        let seen: Arc<Seen<Presence>> = Arc::new(Seen {
+        let seen: Arc<Seen<(Presence, Nanos)>> = Arc::new(Seen {
             list: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -180,20 +181,22 @@ impl<'a> Port<'a> {
         let (told, told_stop, told_gap) =
             (Arc::clone(&seen), Arc::clone(&stop), Arc::clone(&gap_ns));
         let looking = scope.spawn(move || {
-            let mut last = None;
+            let mut last: Option<(Presence, Nanos)> = None;
             let mut looked = Nanos::now();
             let never = (Mutex::new(()), Condvar::new());
             while !told_stop.load(Ordering::Relaxed) {
+                let begun = Nanos::now();
                 let answer = environment.connect(pod, port, Duration::from_secs(1));
                 if matches!(answer, Err(Error::Gone(_))) {
                     break;
                 }
                 let before = std::mem::replace(&mut looked, Nanos::now());
                 told_gap.fetch_max(looked.since(before), Ordering::Relaxed);
-                if let Some(now) = presence(&answer)
-                    && last.replace(now) != Some(now)
-                {
-                    told.add(now);
+                if let Some(now) = presence(&answer) {
+                    match last.replace((now, begun)) {
+                        Some((before, _)) if before == now => {}
+                        before => told.add((now, before.map_or(begun, |(_, at)| at))),
+                    }
                 }
                 let guard = never.0.lock().unwrap_or_else(PoisonError::into_inner);
                 drop(never.1.wait_timeout(guard, PAUSE));
@@ -209,9 +212,10 @@ impl<'a> Port<'a> {
     }
 
     /// When, at `from` or later, it began to take connections or to refuse them.
-    pub(super) fn turns(&self, there: Presence, from: Nanos, limit: Duration) -> Option<Nanos> {
-        let wanted = |seen: &Presence| (*seen == there).then_some(());
-        self.seen.first(from, limit, wanted).map(|(at, ())| at)
+    pub(super) fn turns(&self, there: Presence, from: Nanos, limit: Duration) -> Option<Turn> {
+        let wanted = |(seen, after): &(Presence, Nanos)| (*seen == there).then_some(*after);
+        let found = self.seen.first(from, limit, wanted);
+        found.map(|(at, after)| Turn { after, at })
     }
 
     /// The longest time between two looks: what was measured may be late by that.
