@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bugs;
+mod chain;
 mod core;
 mod directory;
 mod docs;
