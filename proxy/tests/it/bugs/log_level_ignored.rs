@@ -1,25 +1,10 @@
 //! A level that is changed at run time: seen in the log, or, with the bug, in the answer alone.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use meshproof_proxy::config::Log;
 use meshproof_proxy::logs::{Levels, Logs};
 use meshproof_proxy::{Bug, Bugs};
 
-#[derive(Clone, Debug, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::sidecar::Written;
 
 /// What is logged before and after `proxy::core` is set to debug, and what is told of it.
 fn lines(bugs: Bugs) -> (Vec<String>, String) {
@@ -38,8 +23,8 @@ fn lines(bugs: Bugs) -> (Vec<String>, String) {
         logs.set(levels, bugs);
         say("after");
     });
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let lines = text
+    let lines = written
+        .text()
         .lines()
         .map(|line| line.rsplit_once("proxy::").unwrap().1.to_owned())
         .collect();

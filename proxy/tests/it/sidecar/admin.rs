@@ -1,10 +1,17 @@
 //! The admin interface, asked as people and probes ask it.
 
-use meshproof_proxy::Bugs;
-use meshproof_proxy::edge::Ending;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use meshproof_proxy::config::Log;
+use meshproof_proxy::edge::{Ending, Options};
+use meshproof_proxy::logs::{Levels, Logs};
+use meshproof_proxy::{Bug, Bugs};
+use meshproof_wire::bolt::{self, Version};
 use serde_json::Value;
 
-use super::{Rig, SERVICE, http, until};
+use super::{LIMIT, Rig, SERVICE, Written, http, until};
+use crate::core::rig::call_within;
 
 fn json(rig: &Rig, path: &str) -> Value {
     let (status, body) = http(rig.sidecar.addresses().admin, "GET", path, "");
@@ -112,6 +119,78 @@ fn a_configuration_is_taken_whole_or_not_at_all() {
     ] {
         assert!(text.lines().any(|known| known == line), "{text}");
     }
+}
+
+/// Which services are in the log when its level was turned off before the second and on again
+/// before the third.
+fn logged(bugs: Bugs) -> Vec<&'static str> {
+    let written = Written::default();
+    let writer = written.clone();
+    let levels = Levels::of(&Log::default()).unwrap();
+    let options = Options {
+        bugs,
+        logs: Some(Logs::new(levels, move || writer.clone())),
+        ..Options::default()
+    };
+    let rig = Rig::with(options, "");
+    let services = [
+        "com.example.A:1.0",
+        "com.example.B:1.0",
+        "com.example.C:1.0",
+    ];
+    for (service, level) in services.into_iter().zip(["", "off", "info"]) {
+        if !level.is_empty() {
+            let change = format!("target=proxy::discovery&level={level}");
+            let admin = rig.sidecar.addresses().admin;
+            let (status, body) = http(admin, "POST", "/log", &change);
+            assert_eq!(status, 200, "{body}");
+            assert!(body.contains(level), "{body}");
+        }
+        // Logged before it is answered.
+        rig.publish_service(service);
+    }
+    let text = written.text();
+    let lines = text
+        .lines()
+        .filter(|line| line.contains("proxy::discovery"));
+    let published: String = lines.filter(|line| line.contains("Published")).collect();
+    let is_logged = |service: &&str| published.contains(*service);
+    services.into_iter().filter(is_logged).collect()
+}
+
+#[test]
+fn a_level_that_was_changed_changes_what_is_logged() {
+    let [a, b, c] = [
+        "com.example.A:1.0",
+        "com.example.B:1.0",
+        "com.example.C:1.0",
+    ];
+    assert_eq!(logged(Bugs::NONE), [a, c]);
+    assert_eq!(logged(Bugs::NONE.with(Bug::LogLevelIgnored)), [a, b, c]);
+}
+
+#[test]
+fn a_timeout_that_was_reloaded_ends_the_next_call() {
+    let rig = Rig::start(Bugs::NONE, "timeouts: {request: 10m}\n");
+    let at = rig.sidecar.addresses();
+    let yaml = std::fs::read_to_string(&rig.file).unwrap();
+    std::fs::write(&rig.file, yaml.replace("request: 10m", "request: 50ms")).unwrap();
+    let (status, body) = http(at.admin, "POST", "/config/reload", "");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("timeouts.request"), "{body}");
+    // The app answers heartbeats only, and the frame names no time-out.
+    let mut client = TcpStream::connect(at.inbound).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client
+        .write_all(&call_within(Version::V1, 7, 0, b"slow"))
+        .unwrap();
+    let mut answer = [0; 20];
+    client.read_exact(&mut answer).unwrap();
+    let bolt::Step::Head(head) = bolt::Head::parse(&answer) else {
+        panic!("no answer: {answer:?}");
+    };
+    assert_eq!(head.id, 7);
+    assert_eq!(head.command, bolt::Command::Response { status: 7 });
 }
 
 #[test]

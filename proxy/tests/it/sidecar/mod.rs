@@ -6,9 +6,10 @@ mod app;
 mod gate;
 mod heartbeat;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meshproof_fixtures::hosted::Hosted;
@@ -25,6 +26,27 @@ pub(crate) const SERVICE: &str = "com.example.Sample:1.0";
 /// Longest wait for anything; reached only when something is wrong.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Where logs go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A pod and its config center. Everything ends with it, the sidecar first.
 pub(crate) struct Rig {
     pub(crate) sidecar: Running,
@@ -40,6 +62,15 @@ pub(crate) struct Rig {
 impl Rig {
     /// A sidecar; `more` stands behind what a configuration needs.
     pub(crate) fn start(bugs: Bugs, more: &str) -> Rig {
+        let options = Options {
+            bugs,
+            ..Options::default()
+        };
+        Rig::with(options, more)
+    }
+
+    /// The same with more than bugs; the file is the rig's.
+    pub(crate) fn with(options: Options, more: &str) -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let registry = Registry::start(any, registry::Settings::plain()).unwrap();
@@ -57,9 +88,8 @@ impl Rig {
         std::fs::write(&file, &yaml).unwrap();
         let config = Config::parse("pod.yaml", &yaml).unwrap();
         let options = Options {
-            bugs,
             file: Some(file.clone()),
-            ..Options::default()
+            ..options
         };
         Rig {
             sidecar: Proxy::start(config, options).unwrap(),
@@ -73,8 +103,13 @@ impl Rig {
 
     /// The app publishes [`SERVICE`], as SOFARPC does.
     pub(crate) fn publish(&self) {
+        self.publish_service(SERVICE);
+    }
+
+    /// The app publishes a service.
+    pub(crate) fn publish_service(&self, service: &str) {
         let api = self.sidecar.addresses().api;
-        let body = format!(r#"{{"serviceName":"{SERVICE}","protocolType":"bolt"}}"#);
+        let body = format!(r#"{{"serviceName":"{service}","protocolType":"bolt"}}"#);
         let (status, answer) = http(api, "POST", "/services/publish", &body);
         assert_eq!(status, 200);
         assert!(answer.contains("\"success\":true"), "{answer}");
