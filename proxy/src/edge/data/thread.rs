@@ -111,7 +111,9 @@ impl Thread {
             for event in &ready {
                 match Source::of(event.token) {
                     Source::Connection(conn) => self.ready(conn, event),
-                    Source::Listener(side) => drop(self.accept(side)),
+                    Source::Listener(side) => {
+                        self.accept(side);
+                    }
                     Source::Orders => self.take_orders(),
                     Source::Linger(number) => self.drain(number),
                 }

@@ -421,3 +421,76 @@ impl Serving {
 fn refused(why: Refusal) -> Message {
     Message::Refused { why }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::upgrade::tests::{any, configured, data};
+    use crate::edge::upgrade::{Began, Upgrade, begin, directory};
+    use crate::upgrade::State;
+
+    /// Answers offers until the thread that asks is gone.
+    fn play_control(mut asked: mpsc::UnboundedReceiver<Request>) {
+        while let Some(request) = asked.blocking_recv() {
+            let Request::Offer(answer) = request else {
+                panic!("nobody says that it is ready: {request:?}");
+            };
+            let state = State {
+                directory: serde_json::Value::Null,
+                control: serde_json::Value::Null,
+            };
+            let offered = Offered {
+                api: any(),
+                admin: any(),
+                state,
+            };
+            answer.send(Some(offered)).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_went_unheard_does_not_stand_in_the_way_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = configured(dir.path(), "a");
+        let Began::Fresh(run) = begin(&config, Upgrade::Refused).unwrap() else {
+            panic!("nobody runs");
+        };
+        run.socket.set_nonblocking(true).unwrap();
+        let (data, _told) = data();
+        let handle = data.handle().clone();
+        for side in [Side::Inbound, Side::Outbound] {
+            handle.order(Order::Listen(side, any())).unwrap();
+        }
+        let (control, asked) = mpsc::unbounded_channel();
+        let plays = std::thread::spawn(|| play_control(asked));
+        let mut serving = Serving {
+            run,
+            predecessor: Predecessor::new("a", 0),
+            drain_ns: Arc::default(),
+            data: handle,
+            control,
+            poll: Poll::new().unwrap(),
+            wake: Arc::new(Wake::new().unwrap()),
+            stop: Arc::new(AtomicBool::new(false)),
+            peer: None,
+            heir: None,
+            handed: 0,
+        };
+        for _ in 0..3 {
+            let mut asks = Channel::new(directory::connect(&config.run).unwrap()).unwrap();
+            let hello = Hello {
+                version: VERSION,
+                name: "a".to_owned(),
+                pid: 1,
+                program: String::new(),
+            };
+            asks.send(&Message::Hello(hello), &[], &[]).unwrap();
+            // No wait tells in between that the one before is gone.
+            serving.accept();
+            let heard = asks.receive().unwrap().unwrap().message;
+            assert!(matches!(heard, Message::Offer(_)), "{heard:?}");
+        }
+        drop(serving);
+        plays.join().unwrap();
+    }
+}

@@ -26,7 +26,7 @@ fn within_limit<T>(what: impl Future<Output = T>) -> T {
     limited.expect("it comes within the limit")
 }
 
-fn configured(run: &Path, name: &str) -> Config {
+pub(super) fn configured(run: &Path, name: &str) -> Config {
     let text = serde_json::json!({
         "name": name, "address": "127.0.0.1", "run": run,
         "inbound": {"listen": "127.0.0.1:0"}, "outbound": {"listen": "127.0.0.1:0"},
@@ -43,7 +43,7 @@ struct Sidecar {
     api: TcpListener,
 }
 
-fn data() -> (Data, UnboundedReceiver<Told>) {
+pub(super) fn data() -> (Data, UnboundedReceiver<Told>) {
     let settings = Settings {
         app: SocketAddr::from(([127, 0, 0, 1], 1)),
         inbound: vec![config::Speaks::Bolt],
@@ -58,7 +58,7 @@ fn data() -> (Data, UnboundedReceiver<Told>) {
     (Data::start(core, told).unwrap(), hears)
 }
 
-fn any() -> TcpListener {
+pub(super) fn any() -> TcpListener {
     listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
 }
 
