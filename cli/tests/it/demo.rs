@@ -80,6 +80,21 @@ fn an_app_dies_is_isolated_and_comes_back() {
         ),
         other => panic!("exit {other}: {story:#}"),
     }
+    for (claim, calls) in [
+        ("calls", "1000"),
+        ("calls by VIP", "10"),
+        ("calls after it", "100"),
+    ] {
+        let claims = story["claims"].as_array().unwrap();
+        let found = claims.iter().find(|other| other["name"] == claim).unwrap();
+        let why = found["why"].as_str().unwrap();
+        assert!(
+            why.starts_with(&format!("{calls} of {calls} calls")),
+            "{why}"
+        );
+        let proof = "both sidecars counted them and the server's app saw each once";
+        assert!(why.ends_with(proof), "{why}");
+    }
     // T + N*I, of the usual heartbeat.
     assert_eq!(story["detection"]["expected_ms"], 1050.0);
     let measured = story["detection"]["measured_ms"].as_f64().unwrap();

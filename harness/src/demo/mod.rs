@@ -8,6 +8,7 @@
 
 mod order;
 mod plan;
+mod proof;
 mod watch;
 
 use std::net::SocketAddr;
@@ -229,9 +230,9 @@ fn tell(
             mesh.service
         ),
     );
-    mesh.calls(plan.calls, None, "calls", teller)?;
+    mesh.calls(&app, plan.calls, None, "calls", teller)?;
     let vip = plan::legacy_vip();
-    mesh.calls(BY_NAME, Some(&vip), "calls by VIP", teller)?;
+    mesh.calls(&app, BY_NAME, Some(&vip), "calls by VIP", teller)?;
 
     let died = mesh.death(app, &pushes, teller, detection)?;
     if !died {
@@ -251,13 +252,16 @@ impl Mesh<'_> {
         Ok(app)
     }
 
+    /// The client's app calls; `app` is the one that is to see it.
     fn calls(
         &self,
+        app: &Process,
         count: u32,
         vip: Option<&str>,
         name: &str,
         teller: &mut Teller<'_>,
     ) -> Result<(), Error> {
+        let before = proof::Counted::now(self.environment)?;
         let begun = Nanos::now();
         let caller = self
             .environment
@@ -282,11 +286,15 @@ impl Mesh<'_> {
         let what =
             format!("{right} of {count} calls answered rightly, {way}, in {took:.0} ms {by}");
         teller.now(Witness::Caller, what.clone());
-        let why = if all {
-            what
-        } else {
-            format!("{what}; it {exit}{}", caller.last_lines())
-        };
+        if !all {
+            let why = format!("{what}; it {exit}{}", caller.last_lines());
+            teller.claim(name, false, why);
+            return Ok(());
+        }
+        let proof = proof::of(self.environment, app, begun, before, count)?;
+        let all = proof.is_ok();
+        let (Ok(seen) | Err(seen)) = proof;
+        let why = format!("{what}; {seen}");
         teller.claim(name, all, why);
         Ok(())
     }
@@ -404,7 +412,7 @@ impl Mesh<'_> {
             return Ok(());
         };
         teller.claims.push(order::recovery(listens, registered));
-        self.calls(self.plan.calls_after, None, "calls after it", teller)?;
+        self.calls(&app, self.plan.calls_after, None, "calls after it", teller)?;
         drop(app);
         Ok(())
     }

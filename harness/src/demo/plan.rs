@@ -26,6 +26,8 @@ pub(super) const SERVICE: &str = "com.alipay.demo.SampleService:1.0";
 pub(super) const INBOUND: u16 = 12200;
 pub(super) const OUTBOUND: u16 = 12220;
 pub(super) const APP: u16 = 12199;
+/// The sidecar's admin interface, on loopback.
+pub(super) const ADMIN: u16 = 12230;
 const CENTER_PORT: u16 = 9600;
 
 /// The server's app and its zone, as the VIP name service takes them.
