@@ -3,16 +3,38 @@
 /// An output buffer: appended at its end, written from its start.
 ///
 /// It grows with what is put in and gives memory back once it is empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Out {
     bytes: Vec<u8>,
     start: usize,
+    kept_bytes_max: usize,
 }
 
-/// Capacity that an empty buffer may keep, in bytes.
-const KEPT_BYTES_MAX: usize = 256 << 10;
+/// Capacity that an empty buffer of a client may keep, in bytes: there are thousands of them.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// That of an upstream connection, of which there are few: the calls of many clients meet here,
+/// and memory that is given back after every round costs more than the copying.
+const KEPT_BYTES_MAX_UPSTREAM: usize = 1 << 20;
 
 impl Out {
+    /// Of a client.
+    pub(super) fn of_client() -> Out {
+        Out::keeping(KEPT_BYTES_MAX)
+    }
+
+    /// Of an upstream connection.
+    pub(super) fn of_upstream() -> Out {
+        Out::keeping(KEPT_BYTES_MAX_UPSTREAM)
+    }
+
+    fn keeping(kept_bytes_max: usize) -> Out {
+        Out {
+            bytes: Vec::new(),
+            start: 0,
+            kept_bytes_max,
+        }
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start
@@ -40,10 +62,10 @@ impl Out {
         if self.is_empty() {
             self.start = 0;
             self.bytes.clear();
-            if self.bytes.capacity() > KEPT_BYTES_MAX {
+            if self.bytes.capacity() > self.kept_bytes_max {
                 self.bytes = Vec::new();
             }
-        } else if self.start > KEPT_BYTES_MAX && self.start > self.bytes.len() / 2 {
+        } else if self.start > self.kept_bytes_max && self.start > self.bytes.len() / 2 {
             // Each byte is moved at most once for each byte that was written before it.
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -57,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_gone_and_memory_comes_back() {
-        let mut out = Out::default();
+        let mut out = Out::of_client();
         let mut expect: Vec<u8> = Vec::new();
         for round in 0..200u32 {
             let piece = vec![round as u8; 10_000];

@@ -116,10 +116,14 @@ pub(super) struct Waiting {
 
 impl Peer {
     pub(super) fn new(role: Role, address: SocketAddr, now: Nanos) -> Peer {
+        let out = match role {
+            Role::Client(_) => Out::of_client(),
+            Role::Upstream(_) => Out::of_upstream(),
+        };
         Peer {
             role,
             address,
-            out: Out::default(),
+            out,
             front: Vec::new(),
             need: 1,
             pending: Pending::new(1),
