@@ -245,6 +245,13 @@ impl Assembler {
             at = to;
         }
         while at < end {
+            if at < self.next {
+                // Room was made by going on past these bytes.
+                let to = end.min(self.next);
+                self.counts.duplicate += to - at;
+                at = to;
+                continue;
+            }
             let covering = self
                 .held
                 .range(..=at)

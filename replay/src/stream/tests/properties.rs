@@ -135,3 +135,45 @@ proptest! {
         prop_assert_eq!(found, put_in);
     }
 }
+
+/// Found by the property above: room for a piece is made by giving up a hole, and what the snaplen
+/// cut away behind that hole reaches past the piece.
+#[test]
+fn a_stream_that_went_on_past_a_piece_does_not_hold_it() {
+    struct End(u64);
+    impl Sink for End {
+        fn bytes(&mut self, _: Mark, offset: u64, bytes: &[u8]) {
+            assert_eq!(offset, self.0);
+            self.0 += bytes.len() as u64;
+        }
+        fn gap(&mut self, _: Mark, offset: u64, len: u64, _: GapReason) {
+            assert_eq!(offset, self.0);
+            self.0 += len;
+        }
+    }
+    let limits = Limits {
+        held_pieces_max: 1,
+        ..Limits::USUAL
+    };
+    let (mut budget, mut end) = (Budget::default(), End(0));
+    let mut assembler = Assembler::new();
+    for (offset, bytes, wire_len) in [(2, &b"a"[..], 10), (5, b"bcd", 3)] {
+        let piece = Piece {
+            offset,
+            mark: Mark::default(),
+            bytes,
+            wire_len,
+        };
+        assembler.segment(piece, &limits, &mut budget, &mut end);
+    }
+    assembler.finish(
+        None,
+        GapReason::EndOfCapture,
+        &limits,
+        &mut budget,
+        &mut end,
+    );
+    assert_eq!((end.0, assembler.held_bytes()), (12, 0));
+    let counts = assembler.counts();
+    assert_eq!((counts.passed, counts.duplicate), (1, 3));
+}
