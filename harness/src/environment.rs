@@ -11,6 +11,41 @@ use crate::{Error, Process};
 /// Pods of one environment at most: they share a network of 8 bits.
 pub const PODS_MAX: usize = 240;
 
+/// What an environment is made of, as a person chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// A network namespace per pod.
+    Netns,
+    /// A loopback address per pod.
+    Process,
+}
+
+/// What an environment can do; what it cannot is `UNSUPPORTED(machine)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Every pod has all ports to itself, and 127.0.0.1.
+    OwnPorts,
+    /// Names resolve by the pod that answers for names, also in programs that know nothing of us.
+    Names,
+    /// Packets that leave are counted.
+    Escapes,
+    /// Packets of a pod can be captured.
+    Capture,
+    /// Rules of the kernel's packet filter can be made in a pod.
+    Filter,
+}
+
+/// Packets that tried to leave an environment, and went nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escapes {
+    /// How many.
+    pub packets: u64,
+    /// Some of them in words: pod, protocol, destination.
+    pub samples: Vec<String>,
+}
+
 /// What an environment is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
@@ -182,6 +217,36 @@ pub trait Environment: Send + Sync {
     /// Starts a program in a pod and waits until it is ready. One that is not in time, or that
     /// ends before, is killed; the error carries its last lines.
     fn start(&self, pod: &str, command: Command) -> Result<Process, Error>;
+
+    /// What it is made of.
+    fn backend(&self) -> Backend {
+        Backend::Netns
+    }
+
+    /// Whether it can do that.
+    fn can(&self, _capability: Capability) -> bool {
+        false
+    }
+
+    /// The address by which the programs of a pod reach each other: 127.0.0.1 where a pod has
+    /// loopback to itself.
+    fn local(&self, _pod: &str) -> Result<IpAddr, Error> {
+        Ok(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The address on which a program of a pod listens for other pods: 0.0.0.0 where a pod has
+    /// all ports to itself.
+    fn open(&self, _pod: &str) -> Result<IpAddr, Error> {
+        Ok(Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// What tried to leave until now. [`Error::Unsupported`] where that cannot be seen.
+    fn escapes(&self) -> Result<Escapes, Error> {
+        Err(Error::Unsupported {
+            missing: "a way to count packets that leave".into(),
+            advice: "use the netns backend".into(),
+        })
+    }
 
     /// Connects from a pod.
     fn connect(&self, pod: &str, to: SocketAddr, limit: Duration) -> Result<TcpStream, Error>;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::case::{Axis, Blame, Case, Certificate, Choice, Moment, Step};
 use crate::difference::Difference;
 use crate::manifest::{Input, Start};
 use crate::verdict::{Claim, End, Verdict};
@@ -127,6 +128,49 @@ pub enum Event {
         name: String,
         /// One sentence.
         text: String,
+    },
+    /// Cases are about to run: a suite or a matrix.
+    Planned {
+        /// The name of the suite or matrix.
+        name: String,
+        /// The axes; none of a suite.
+        axes: Vec<Axis>,
+        /// Every case in the order of its id, with its values.
+        cases: Vec<(String, Vec<Choice>)>,
+    },
+    /// A case began.
+    CaseStarted {
+        /// Its id.
+        case: String,
+    },
+    /// A step of a case is over.
+    Stepped {
+        /// The case.
+        case: String,
+        /// The step.
+        step: Step,
+    },
+    /// Something of a case's timeline.
+    Seen {
+        /// The case.
+        case: String,
+        /// The line.
+        moment: Moment,
+    },
+    /// A case is over.
+    CaseEnded {
+        /// All of it.
+        case: Case,
+    },
+    /// How well the cells cover the axes.
+    Certified {
+        /// By the verifier.
+        certificate: Certificate,
+    },
+    /// Failures that have one cause.
+    Blamed {
+        /// The cause.
+        blame: Blame,
     },
     /// A claim was judged.
     Claimed {

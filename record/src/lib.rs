@@ -2,6 +2,7 @@
 //!
 //! - [`verdict`]: claims and what is shown of them; the exit code that follows.
 //! - [`ledger`]: the account of a capture and of a replay; sums that must close.
+//! - [`case`]: scenarios and cells of a matrix: steps, timeline, coverage, blame.
 //! - [`difference`]: where a recorded and an observed response part.
 //! - [`event`]: what happens in a run, as it happens.
 //! - [`row`]: one exchange of a replay, with bodies.
@@ -12,6 +13,7 @@
 //!
 //! **Invariant:** a report is made from the record alone, and can be made again from it.
 
+pub mod case;
 pub mod difference;
 pub mod event;
 pub mod histogram;

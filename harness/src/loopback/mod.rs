@@ -1,0 +1,1 @@
+//! The backend of loopback addresses: a pod is an address, for machines that forbid namespaces.

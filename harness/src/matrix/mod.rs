@@ -1,0 +1,1 @@
+//! Axes, covering arrays, cells, blame.

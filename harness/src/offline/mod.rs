@@ -1,0 +1,1 @@
+//! A topology made from a capture, and replays through it.

@@ -1,0 +1,1 @@
+//! A relay between two programs that knows frames and can harm them.

@@ -1,0 +1,1 @@
+//! Stories: steps, probes, the runner, the evidence of a failure.
