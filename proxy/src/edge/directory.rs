@@ -55,7 +55,8 @@ pub struct Setup {
     pub snapshot: Option<PathBuf>,
     /// From a predecessor; without it a session of its own begins.
     pub restored: Option<State>,
-    /// Gets every new table, in order; must not block.
+    /// Gets every new table, in order, the first one before [`Directory::start`] returns; must not
+    /// block.
     pub tables: Box<dyn Fn(Arc<Table>) + Send>,
     /// Gets every event, in order; must not block.
     pub events: Box<dyn Fn(Event) + Send>,
@@ -132,7 +133,7 @@ impl Directory {
         let mut tasks = JoinSet::new();
         let (stop, stopped) = watch::channel(());
         let serving = tasks.spawn(api::serve(listener, asking, stopped));
-        let actor = Actor {
+        let mut actor = Actor {
             discovery,
             client,
             resolver: Arc::new(Resolver::new(&config.vip)),
@@ -151,6 +152,9 @@ impl Directory {
             snapshot: snapshot.map(snapshot::Keeper::new),
             leaving: None,
         };
+        // Who starts this lets the app in next, and its first call must find a table.
+        actor.discovery.advance(Nanos::now());
+        actor.carry_out();
         let task = tokio::spawn(actor.run(ordered, happened, asked));
         Ok(Directory { orders, task })
     }

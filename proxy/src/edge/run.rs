@@ -119,6 +119,39 @@ impl Proxy {
         let handle = data.handle().clone();
         // Everything that can fail has been done: from here on this process is the sidecar.
         let begun = begin.take()?;
+        let offers = Offers {
+            api: begun.api.try_clone()?,
+            admin: begun.admin.try_clone()?,
+        };
+        let (happened, events) = mpsc::unbounded_channel();
+        let inherited = begun.directory.as_ref();
+        let publications = inherited.map_or_else(Vec::new, |state| state.publications.clone());
+        let dispatch = options.logs.as_ref().map(|(_, dispatch)| dispatch.clone());
+        let directory = {
+            let _guard = runtime.enter();
+            let _default = dispatch.as_ref().map(tracing::dispatcher::set_default);
+            let shared = Arc::clone(&shared);
+            let routes = handle.clone();
+            let others_call = SocketAddr::new(config.address, addresses.inbound.port());
+            Directory::start(directory::Setup {
+                config: Arc::clone(&config),
+                bugs,
+                metrics: Arc::clone(&metrics),
+                api: begun.api,
+                inbound: others_call,
+                snapshot: Some(config.run.join("directory.json")),
+                restored: begun.directory,
+                tables: Box::new(move |table| {
+                    shared.set_table(Arc::clone(&table));
+                    let _ = routes.core(Command::Routes(table));
+                }),
+                events: Box::new(move |event| {
+                    let _ = happened.send(event);
+                }),
+            })?
+        };
+        // Only now, behind the first routes: a call that came before them would find no provider.
+        // Who comes meanwhile waits in the kernel, and at a predecessor.
         for (side, listener) in [
             (Side::Inbound, begun.inbound),
             (Side::Outbound, Some(begun.outbound)),
@@ -136,37 +169,9 @@ impl Proxy {
             &config.name,
             Arc::clone(&drain_ns),
             begun.taking,
-            handle.clone(),
+            handle,
             requests,
         )?;
-        let offers = Offers {
-            api: begun.api.try_clone()?,
-            admin: begun.admin.try_clone()?,
-        };
-        let (happened, events) = mpsc::unbounded_channel();
-        let inherited = begun.directory.as_ref();
-        let publications = inherited.map_or_else(Vec::new, |state| state.publications.clone());
-        let directory = {
-            let _guard = runtime.enter();
-            let shared = Arc::clone(&shared);
-            let others_call = SocketAddr::new(config.address, addresses.inbound.port());
-            Directory::start(directory::Setup {
-                config: Arc::clone(&config),
-                bugs,
-                metrics: Arc::clone(&metrics),
-                api: begun.api,
-                inbound: others_call,
-                snapshot: Some(config.run.join("directory.json")),
-                restored: begun.directory,
-                tables: Box::new(move |table| {
-                    shared.set_table(Arc::clone(&table));
-                    let _ = handle.core(Command::Routes(table));
-                }),
-                events: Box::new(move |event| {
-                    let _ = happened.send(event);
-                }),
-            })?
-        };
         let admin = {
             let _guard = runtime.enter();
             begun.admin.set_nonblocking(true)?;
@@ -178,7 +183,6 @@ impl Proxy {
             };
             tokio::spawn(admin::serve(listener, admin)).abort_handle()
         };
-        let dispatch = options.logs.as_ref().map(|(_, dispatch)| dispatch.clone());
         let (report, done) = mpsc::unbounded_channel();
         let mut control = Control {
             data,

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use meshproof_wire::bolt::{self, Command, Version, cmdcode};
@@ -91,9 +90,9 @@ pub(crate) fn answer(request: &Frame) -> Option<Bytes> {
     build.encode().ok()
 }
 
-/// Calls, one after the other, until it is over; returns how many. Every one is answered, by its
-/// own content under its own id, in its own version.
-pub(crate) fn calls_until(to: SocketAddr, speak: Speak, over: &AtomicBool) -> u64 {
+/// Calls, one after the other, while `more` says so of how many there were; returns how many.
+/// Every one is answered, by its own content under its own id, in its own version.
+pub(crate) fn calls_while(to: SocketAddr, speak: Speak, more: impl Fn(u64) -> bool) -> u64 {
     let mut stream = TcpStream::connect(to).expect("the sidecar listens");
     stream
         .set_read_timeout(Some(super::PATIENCE))
@@ -101,7 +100,7 @@ pub(crate) fn calls_until(to: SocketAddr, speak: Speak, over: &AtomicBool) -> u6
     let mut decoder = Decoder::new(Start::Beginning, Detail::Frames, Limits::USUAL);
     let mut buffer = vec![0; 4096];
     let mut calls = 0;
-    while !over.load(Ordering::Relaxed) {
+    while more(calls) {
         let id = 7 + calls * 1001;
         let content = format!("{speak:?} {calls}");
         let request = speak.call(id, content.as_bytes());

@@ -55,6 +55,14 @@ async fn a_provider_comes_goes_and_comes_back() {
 }
 
 #[tokio::test]
+async fn the_first_table_is_there_before_anybody_can_call() {
+    let to = "outbound: {routes: [{class: com.example.Echo, to: ['10.0.0.1:12200']}]}";
+    let mut world = World::new(to);
+    // Nothing was awaited, so that no task has run.
+    assert_eq!(world.table().rules.len(), 1);
+}
+
+#[tokio::test]
 async fn how_long_the_config_center_is_waited_for_follows_a_reload() {
     // Takes connections and says nothing.
     let mute = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

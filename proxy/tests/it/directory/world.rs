@@ -193,6 +193,11 @@ impl World {
     }
 
     /// No table has come since the last wait.
+    /// The table that was told of already.
+    pub(crate) fn table(&mut self) -> Arc<Table> {
+        self.tables.try_recv().expect("a table was told of")
+    }
+
     pub(crate) fn has_no_new_table(&mut self) -> bool {
         self.tables.try_recv().is_err()
     }
