@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use meshproof_sys::clock::Nanos;
 
-use super::event::Event;
+use super::event::{Doing, Event};
 use super::lifecycle::HAND_OVER_GRACE_MS;
 use super::peer::{Client, Peer, Role, Upstream};
 use super::pending::Waiter;
@@ -169,8 +169,12 @@ impl Core {
             }
             Chore::Stuck => {
                 let bytes = peer.out.len();
+                let doing = match peer.role {
+                    Role::Client(_) => Doing::Clients,
+                    Role::Upstream(_) => Doing::Servers,
+                };
                 self.metrics.stuck.add(1);
-                self.events.push(now, || Event::Stuck {
+                self.events.push(doing, now, || Event::Stuck {
                     peer: address,
                     bytes,
                 });
@@ -194,7 +198,7 @@ impl Core {
             }
             Chore::HalfOpen => {
                 self.metrics.half_open.add(1);
-                self.events.push(now, || Event::HalfOpen {
+                self.events.push(Doing::Servers, now, || Event::HalfOpen {
                     peer: address,
                     in_flight,
                 });

@@ -2,9 +2,10 @@
 
 use meshproof_sys::clock::Nanos;
 
+use super::event::{Doing, Event};
 use super::peer::{Peer, Role};
 use super::reply::Fault;
-use super::{Action, Conn, Core, Mode, event::Event};
+use super::{Action, Conn, Core, Mode};
 use crate::Bug;
 use crate::config::Sharing;
 use crate::metrics::Outcome;
@@ -51,7 +52,8 @@ impl Core {
         if matches!(peer.role, Role::Upstream(_)) && !owed.is_empty() {
             let in_flight = owed.len();
             let peer = address;
-            self.events.push(now, || Event::Lost { peer, in_flight });
+            self.events
+                .push(Doing::Servers, now, || Event::Lost { peer, in_flight });
         }
         for index in owed {
             self.fail(index, Fault::ConnectionClosed, now);

@@ -125,31 +125,45 @@ impl fmt::Display for Event {
     }
 }
 
-/// Events that wait for the edge. At most [`BURST`] within a second; the rest is counted.
+/// Whose doing an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Of whoever connects.
+    Clients,
+    /// Of servers.
+    Servers,
+}
+
+/// Events that wait for the edge. At most [`BURST`] of each doing within a second; the rest is
+/// counted. Clients that send rubbish must not hide that a server cannot be reached.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     waiting: Vec<Event>,
     second: u64,
-    taken: usize,
+    /// In this second, by [`Doing`].
+    taken: [usize; 2],
     suppressed: u64,
 }
 
-/// Events within one second.
+/// Events of one doing within one second.
 const BURST: usize = 64;
+/// Events that wait, where nobody takes them.
+const WAITING_MAX: usize = 4 * BURST;
 
 impl Events {
-    pub(super) fn push(&mut self, now: Nanos, event: impl FnOnce() -> Event) {
+    pub(super) fn push(&mut self, doing: Doing, now: Nanos, event: impl FnOnce() -> Event) {
         let second = now.0 / 1_000_000_000;
         if second != self.second {
             self.second = second;
-            self.taken = 0;
-            if self.suppressed > 0 && self.waiting.len() < 2 * BURST {
+            self.taken = [0, 0];
+            if self.suppressed > 0 && self.waiting.len() < WAITING_MAX {
                 let count = std::mem::take(&mut self.suppressed);
                 self.waiting.push(Event::Suppressed { count });
             }
         }
-        if self.taken < BURST && self.waiting.len() < 2 * BURST {
-            self.taken += 1;
+        let taken = &mut self.taken[doing as usize];
+        if *taken < BURST && self.waiting.len() < WAITING_MAX {
+            *taken += 1;
             self.waiting.push(event());
         } else {
             self.suppressed += 1;
@@ -171,13 +185,32 @@ mod tests {
         let mut events = Events::default();
         let event = || Event::NoRoute { why: String::new() };
         for _ in 0..100 {
-            events.push(Nanos(0), event);
+            events.push(Doing::Clients, Nanos(0), event);
         }
         let mut into = Vec::new();
         events.take(&mut into);
         assert_eq!(into.len(), BURST);
-        events.push(Nanos(1_000_000_000), event);
+        events.push(Doing::Clients, Nanos(1_000_000_000), event);
         events.take(&mut into);
         assert_eq!(into, [Event::Suppressed { count: 36 }, event()]);
+    }
+
+    #[test]
+    fn rubbish_does_not_hide_a_server_that_cannot_be_reached() {
+        let mut events = Events::default();
+        for _ in 0..1000 {
+            events.push(Doing::Clients, Nanos(0), || Event::NoRoute {
+                why: String::new(),
+            });
+        }
+        let lost = || Event::Lost {
+            peer: SocketAddr::from(([127, 0, 0, 1], 12199)),
+            in_flight: 1,
+        };
+        events.push(Doing::Servers, Nanos(0), lost);
+        let mut into = Vec::new();
+        events.take(&mut into);
+        assert_eq!(into.len(), BURST + 1);
+        assert_eq!(into.last(), Some(&lost()));
     }
 }

@@ -3,9 +3,10 @@
 use meshproof_sys::clock::Nanos;
 use meshproof_wire::Kind;
 
+use super::event::{Doing, Event};
 use super::frame::{self, Look, Seen};
 use super::peer::Role;
-use super::{Conn, Core, Side, event::Event, reply};
+use super::{Conn, Core, Side, reply};
 use crate::Bug;
 use crate::config::Speaks;
 
@@ -139,7 +140,8 @@ impl Core {
             (Kind::HeartbeatAck, _) => self.heartbeat_answered(conn, seen),
             (Kind::Goaway, Role::Upstream(_)) => {
                 let peer = peer.address;
-                self.events.push(now, || Event::Goaway { peer });
+                self.events
+                    .push(Doing::Servers, now, || Event::Goaway { peer });
                 self.retire(conn);
             }
             // A client that is about to go; it closes when it wants.
@@ -156,7 +158,8 @@ impl Core {
     fn foreign(&mut self, conn: Conn, why: String, now: Nanos) {
         self.metrics.foreign.add(1);
         let (peer, side) = self.who(conn);
-        self.events.push(now, || Event::Foreign { peer, side, why });
+        self.events
+            .push(doing(side), now, || Event::Foreign { peer, side, why });
         self.close(conn, now);
     }
 
@@ -164,8 +167,17 @@ impl Core {
     fn damaged(&mut self, conn: Conn, why: String, now: Nanos) {
         self.metrics.damaged.add(1);
         let (peer, side) = self.who(conn);
-        self.events.push(now, || Event::Damaged { peer, side, why });
+        self.events
+            .push(doing(side), now, || Event::Damaged { peer, side, why });
         self.close(conn, now);
+    }
+}
+
+/// Only clients come to a listener.
+fn doing(side: Option<Side>) -> Doing {
+    match side {
+        Some(_) => Doing::Clients,
+        None => Doing::Servers,
     }
 }
 

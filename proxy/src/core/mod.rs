@@ -47,7 +47,7 @@ use crate::routing;
 
 pub use event::Event;
 
-use event::Events;
+use event::{Doing, Events};
 use peer::{Client, Peer, Role};
 use pending::Pending;
 use pool::Pools;
@@ -261,7 +261,8 @@ impl Core {
         };
         if let Some(why) = why {
             self.metrics.refused[side as usize].add(1);
-            self.events.push(now, || Event::Refused { peer, side, why });
+            self.events
+                .push(Doing::Clients, now, || Event::Refused { peer, side, why });
             return None;
         }
         self.metrics.accepted[side as usize].add(1);
@@ -384,7 +385,8 @@ impl Core {
         into.append(&mut self.actions);
     }
 
-    /// Takes what is to be logged; at most 64 events a second, the rest is counted.
+    /// Takes what is to be logged; at most 64 events a second of what clients do and as many of
+    /// what servers do, the rest is counted.
     pub fn events(&mut self, into: &mut Vec<Event>) {
         self.events.take(into);
     }

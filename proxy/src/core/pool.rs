@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use hashbrown::HashTable;
 use meshproof_sys::clock::Nanos;
 
+use super::event::{Doing, Event};
 use super::frame::Class;
 use super::peer::{Binding, Peer, Role, Upstream, Waiting};
 use super::reply::Fault;
-use super::{Action, Conn, Core, Side, event::Event};
+use super::{Action, Conn, Core, Side};
 use crate::config::Sharing;
 use crate::routing::Query;
 
@@ -205,11 +206,12 @@ impl Core {
         upstream.waiting_bytes = 0;
         self.metrics.connect_failures.add(1);
         let count = waiting.len();
-        self.events.push(now, || Event::Unreachable {
-            to,
-            why,
-            waiting: count,
-        });
+        self.events
+            .push(Doing::Servers, now, || Event::Unreachable {
+                to,
+                why,
+                waiting: count,
+            });
         self.router.unreachable(to, now);
         self.forget(conn, now);
         for mut one in waiting {

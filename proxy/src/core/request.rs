@@ -6,12 +6,13 @@ use meshproof_sys::clock::Nanos;
 use meshproof_wire::Kind;
 
 use super::answer::UNANSWERED_MAX;
+use super::event::{Doing, Event};
 use super::frame::Seen;
 use super::peer::Waiting;
 use super::pending::Waiter;
 use super::reply::{self, Fault};
 use super::wheel::{Flight, FlightId};
-use super::{Conn, Core, Side, event::Event};
+use super::{Conn, Core, Side};
 use crate::Bug;
 use crate::metrics::Outcome;
 use crate::routing::Query;
@@ -87,7 +88,7 @@ impl Core {
         match self.router.select(&query, now) {
             Ok(choice) => Ok((choice.to, choice.timeout_ms)),
             Err(why) => {
-                self.events.push(now, || Event::NoRoute {
+                self.events.push(Doing::Clients, now, || Event::NoRoute {
                     why: why.to_string(),
                 });
                 Err(())
