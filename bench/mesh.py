@@ -3,6 +3,10 @@
 CPU is what the kernel has charged to the proxy's threads (/proc/PID/task/*/schedstat), for at
 least --cpu-seconds in each sample. Ratios are of neighbouring samples, so that what else the
 machine does hits both.
+
+Latency is p50 of short runs at a low rate in rotating order, with all processes started anew in
+each round: where the scheduler once put a process it tends to stay, and that alone can be worth
+10 us. What counts is the difference within a round, sidecar less HAProxy, and its interval.
 """
 
 import argparse
@@ -17,11 +21,15 @@ import subprocess
 import time
 import urllib.request
 
+import paired
+
 CONNECTIONS = 64
 BODY = 200
 DEPTHS = [1, 16, 64]
 AIM = {1: 1.25, 16: 1.0, 64: 1.0}
 SERVICE = "com.alipay.demo.SampleService:1.0"
+# The load at which latency is measured: low enough that nobody queues.
+QUIET = ["--connections", "8", "--rate", "500", "--seconds", "1.5"]
 # A sample ends after this many loads, whatever it has cost.
 LOADS_MAX = 12
 
@@ -54,10 +62,14 @@ def listens(port):
 
 
 class Bench:
-    def __init__(self, binary, rounds, cpu_seconds):
+    def __init__(self, binary, rounds, p50_rounds, cpu_seconds, fifo):
         self.binary = os.path.abspath(binary)
         self.rounds = rounds
+        self.p50_rounds = p50_rounds
         self.cpu_seconds = cpu_seconds
+        self.fifo = fifo
+        # All alike: load generator, server and both proxies.
+        self.prefix = ["chrt", "-f", str(fifo)] if fifo else []
         self.dir = pathlib.Path("target/bench/mesh").absolute()
         shutil.rmtree(self.dir, ignore_errors=True)
         self.dir.mkdir(parents=True)
@@ -67,7 +79,7 @@ class Bench:
 
     def start(self, name, command, ready=True):
         log = open(self.dir / f"{name}.log", "w")
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        child = subprocess.Popen(self.prefix + command, stdout=subprocess.PIPE, stderr=log, text=True)
         self.children.append(child)
         if ready:
             line = child.stdout.readline()
@@ -82,7 +94,8 @@ class Bench:
         self.children.remove(child)
 
     def end(self):
-        for child in self.children:
+        while self.children:
+            child = self.children.pop()
             child.kill()
             child.wait()
 
@@ -110,7 +123,7 @@ class Bench:
     def load(self, port, *options):
         command = [self.binary, "fixture", "load", "--to", f"127.0.0.1:{port}", "--service", SERVICE,
                    "--body", str(BODY), "--first", str(self.number), *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(self.prefix + command, stdout=subprocess.PIPE, text=True)
         outcome = json.loads(done.stdout)
         self.number += outcome["sent"]
         if done.returncode != 0:
@@ -158,7 +171,8 @@ def post(port, path, body):
             raise SystemExit(f"{path} was refused")
 
 
-def measure(bench):
+def stage(bench):
+    """A server and both proxies before it; the server's port, and pid and port of each proxy."""
     app = free_port()
     bench.start("echo", [bench.binary, "fixture", "echo", "--listen", f"127.0.0.1:{app}"])
     ports = {name: free_port() for name in ["haproxy", "inbound", "outbound", "api"]}
@@ -174,8 +188,15 @@ def measure(bench):
     post(ports["api"], "/services/publish",
          {"serviceName": SERVICE, "protocolType": "bolt", "providerMetaInfo": meta,
           "onlyPublishInCloud": False, "group": None})
-    targets = {"haproxy": haproxy.pid, "inbound": sidecar.pid, "outbound": sidecar.pid}
+    return app, {
+        "haproxy": (haproxy.pid, ports["haproxy"]),
+        "inbound": (sidecar.pid, ports["inbound"]),
+        "outbound": (sidecar.pid, ports["outbound"]),
+    }
 
+
+def cpu(bench):
+    _, targets = stage(bench)
     load = os.getloadavg()[0]
     print(f"mesh: {CONNECTIONS} connections, body {BODY} B, {bench.rounds} rounds, load {load:.1f};"
           " median (min..max)")
@@ -185,7 +206,7 @@ def measure(bench):
         for turn in range(bench.rounds):
             names = list(targets) if turn % 2 == 0 else list(reversed(targets))
             for name in names:
-                costs[name].append(bench.cost(targets[name], ports[name], depth))
+                costs[name].append(bench.cost(*targets[name], depth))
             for name in ratios:
                 ratios[name].append(costs[name][-1] / costs["haproxy"][-1])
         print(f"mesh: depth {depth}: CPU us/request: haproxy {told(costs['haproxy'])},"
@@ -195,34 +216,64 @@ def measure(bench):
         print(f"mesh: depth {depth}: of HAProxy's: inbound {told(ratios['inbound'])} x"
               f" (aim {AIM[depth]}: {held}), outbound {told(ratios['outbound'])} x", flush=True)
 
-    added = {name: [] for name in targets}
-    for turn in range(bench.rounds):
-        options = ["--connections", "8", "--rate", "500", "--seconds", "3"]
-        direct = bench.load(app, *options)["p50_us"]
-        names = list(targets) if turn % 2 == 0 else list(reversed(targets))
-        for name in names:
-            added[name].append(bench.load(ports[name], *options)["p50_us"] - direct)
-    print("mesh: added p50 at 500/s, us: " + ", ".join(f"{n} {told(v, '{:.0f}')}" for n, v in added.items()))
-    print(f"mesh: peak memory, MiB: haproxy {peak_kib(haproxy.pid) / 1024:.1f},"
-          f" sidecar {peak_kib(sidecar.pid) / 1024:.1f}")
-    starts = {"haproxy": [], "sidecar": []}
-    for turn in range(2 * bench.rounds):
-        starts["haproxy"].append(bench.started("starts", lambda port: bench.haproxy(port, app)))
-        starts["sidecar"].append(
+    print(f"mesh: peak memory, MiB: haproxy {peak_kib(targets['haproxy'][0]) / 1024:.1f},"
+          f" sidecar {peak_kib(targets['inbound'][0]) / 1024:.1f}")
+    bench.end()
+
+
+def p50(bench):
+    begun = os.getloadavg()[0]
+    seen = {name: [] for name in ["direct", "haproxy", "inbound", "outbound"]}
+    for turn in range(bench.p50_rounds):
+        app, targets = stage(bench)
+        ports = {"direct": app} | {name: port for name, (_, port) in targets.items()}
+        order = list(seen)[turn % 4:] + list(seen)[:turn % 4]
+        # Each stands in each place, in either direction.
+        for name in order if turn % 8 < 4 else reversed(order):
+            seen[name].append(bench.load(ports[name], *QUIET)["p50_us"])
+        bench.end()
+    how = f"SCHED_FIFO {bench.fifo} for all" if bench.fifo else "usual scheduling"
+    print(f"mesh: p50 at 500/s on 8 connections, {bench.p50_rounds} rounds of 1.5 s each, {how},"
+          f" load {begun:.1f} to {os.getloadavg()[0]:.1f}: direct {told(seen['direct'], '{:.0f}')} us")
+    added = {name: [one - base for one, base in zip(seen[name], seen["direct"])] for name in list(seen)[1:]}
+    print("mesh: added p50, us: " + ", ".join(f"{n} {told(v, '{:.0f}')}" for n, v in added.items()))
+    for name in ["inbound", "outbound"]:
+        less = [one - other for one, other in zip(seen[name], seen["haproxy"])]
+        estimate, low, high = paired.hodges_lehmann(less)
+        print(f"mesh: p50 of {name} less HAProxy's: {estimate:+.1f} us (95 %: {low:+.1f}..{high:+.1f};"
+              f" aim <= 0: {paired.verdict(low, high)})", flush=True)
+
+
+def starts(bench):
+    app = free_port()
+    bench.start("echo", [bench.binary, "fixture", "echo", "--listen", f"127.0.0.1:{app}"])
+    took = {"haproxy": [], "sidecar": []}
+    for _ in range(2 * bench.rounds):
+        took["haproxy"].append(bench.started("starts", lambda port: bench.haproxy(port, app)))
+        took["sidecar"].append(
             bench.started("starts", lambda port: bench.sidecar("starts", app, port, free_port(), free_port()))
         )
-    print("mesh: start to open port, ms: " + ", ".join(f"{n} {told(v, '{:.1f}')}" for n, v in starts.items()))
+    print("mesh: start to open port, ms: " + ", ".join(f"{n} {told(v, '{:.1f}')}" for n, v in took.items()))
+    bench.end()
+
+
+PARTS = {"cpu": cpu, "p50": p50, "start": starts}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--bin", required=True)
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--p50-rounds", type=int, default=20)
     arguments.add_argument("--cpu-seconds", type=float, default=1.0)
+    arguments.add_argument("--only", choices=PARTS, help="one part instead of all")
+    arguments.add_argument("--fifo", type=int, help="run everything under SCHED_FIFO at this priority")
     arguments = arguments.parse_args()
-    bench = Bench(arguments.bin, arguments.rounds, arguments.cpu_seconds)
+    bench = Bench(arguments.bin, arguments.rounds, arguments.p50_rounds, arguments.cpu_seconds, arguments.fifo)
     try:
-        measure(bench)
+        for name, part in PARTS.items():
+            if arguments.only in (None, name):
+                part(bench)
     finally:
         bench.end()
     if bench.wrong:
