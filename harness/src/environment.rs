@@ -21,6 +21,22 @@ pub enum Backend {
     Process,
 }
 
+impl Backend {
+    /// The word in every output, and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Netns => "netns",
+            Backend::Process => "process",
+        }
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What an environment can do; what it cannot is `UNSUPPORTED(machine)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,6 +225,9 @@ impl Command {
     }
 }
 
+/// Connects from a pod, for whoever outlives the reference to its environment.
+pub type Dialer = Box<dyn Fn(SocketAddr, Duration) -> Result<TcpStream, Error> + Send + Sync>;
+
 /// A set of pods that see each other and nothing else. Dropping it ends everything in it.
 pub trait Environment: Send + Sync {
     /// The pods, in the order of the topology.
@@ -250,6 +269,9 @@ pub trait Environment: Send + Sync {
 
     /// Connects from a pod.
     fn connect(&self, pod: &str, to: SocketAddr, limit: Duration) -> Result<TcpStream, Error>;
+
+    /// What connects from a pod, to be kept: for threads that stand between programs.
+    fn dialer(&self, pod: &str) -> Result<Dialer, Error>;
 
     /// Listens in a pod.
     fn listen(&self, pod: &str, at: SocketAddr) -> Result<TcpListener, Error>;

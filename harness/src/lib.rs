@@ -8,6 +8,7 @@
 //! - [`process`]: one program that was started: its lines, its end.
 //! - [`netns`]: the backend of namespaces. It needs no root and leaves nothing behind.
 //! - [`loopback`]: the backend of loopback addresses, for machines that forbid namespaces.
+//! - [`pick`]: which of the two this machine allows.
 //! - [`relay`]: a relay between two programs that knows frames and can harm them.
 //! - [`doctor`]: what this machine allows, and why.
 //! - [`site`]: facts and capabilities of a place where meshes run.
@@ -29,6 +30,7 @@ pub mod matrix;
 pub mod mesh;
 pub mod netns;
 pub mod offline;
+pub mod pick;
 pub mod process;
 pub mod relay;
 pub mod scenario;
@@ -37,5 +39,6 @@ pub mod sut;
 
 pub use environment::{Backend, Capability, Command, Environment, Escapes, Pod, Ready, Topology};
 pub use error::Error;
+pub use loopback::Loopback;
 pub use netns::Netns;
 pub use process::Process;

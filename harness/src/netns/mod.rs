@@ -8,11 +8,11 @@
 //! host names in `/etc/hosts`, the pod that answers for names in `/etc/resolv.conf`, a `/proc`
 //! of its own, an empty `/run`, and no way out.
 
-mod line;
+pub(crate) mod line;
 mod pod;
-mod stages;
-mod supervisor;
-mod talk;
+pub(crate) mod stages;
+pub(crate) mod supervisor;
+pub(crate) mod talk;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,7 +30,7 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 
 use crate::Error;
-use crate::environment::{Command, Environment, Input, Pod, Ready, Topology, find};
+use crate::environment::{Command, Dialer, Environment, Input, Pod, Ready, Topology, find};
 use crate::process::{Control, Exit, Process, Signal, Stream, Watched};
 use line::Line;
 use talk::{Kind, Order, Outcome, Request, Start, Word};
@@ -129,6 +129,25 @@ impl Shared {
         }
     }
 
+    /// A socket of a pod.
+    fn socket(&self, pod: &str, kind: Kind) -> Result<OwnedFd, Error> {
+        let order = Order::Socket {
+            pod: pod.to_owned(),
+            kind,
+        };
+        let (_, _, mut passed) = self.ask(order, &[], None)?;
+        passed
+            .pop()
+            .ok_or_else(|| Error::Refused("no socket came with the answer".into()))
+    }
+
+    /// Connects from a pod.
+    fn dial(&self, pod: &str, to: SocketAddr, limit: Duration) -> Result<TcpStream, Error> {
+        let socket = self.socket(pod, Kind::Stream)?;
+        sockets::connect(socket, to, limit)
+            .map_err(Error::io(format!("connecting from pod {pod} to {to}")))
+    }
+
     fn forget(&self, number: u64) {
         let mut state = self.lock();
         state.waiting.remove(&number);
@@ -193,9 +212,18 @@ impl Netns {
     /// Makes it; returns when every pod can reach every other. [`Error::Unsupported`] where the
     /// machine does not allow it, with what is missing.
     pub fn up_with(topology: &Topology, options: &Options) -> Result<Netns, Error> {
+        Netns::up_from(topology, options, stages::OUTER)
+    }
+
+    /// Makes what begins with this stage, whatever it is made of.
+    pub(crate) fn up_from(
+        topology: &Topology,
+        options: &Options,
+        stage: &str,
+    ) -> Result<Netns, Error> {
         topology.addressed()?;
         let (ours, theirs) = UnixStream::pair().map_err(Error::io("a socket pair"))?;
-        let mut command = stages::first(&options.program)
+        let mut command = stages::first(&options.program, stage)
             .ok_or_else(|| Error::Refused("no program is named to make it".into()))?;
         // Ctrl-C on the terminal is the holder's business.
         let outer = command
@@ -269,14 +297,7 @@ impl Netns {
 
     fn socket(&self, pod: &str, kind: Kind) -> Result<OwnedFd, Error> {
         find(&self.pods, pod)?;
-        let order = Order::Socket {
-            pod: pod.to_owned(),
-            kind,
-        };
-        let (_, _, mut passed) = self.shared.ask(order, &[], None)?;
-        passed
-            .pop()
-            .ok_or_else(|| Error::Refused("no socket came with the answer".into()))
+        self.shared.socket(pod, kind)
     }
 
     /// Waits until a program is ready.
@@ -386,9 +407,14 @@ impl Environment for Netns {
     }
 
     fn connect(&self, pod: &str, to: SocketAddr, limit: Duration) -> Result<TcpStream, Error> {
-        let socket = self.socket(pod, Kind::Stream)?;
-        sockets::connect(socket, to, limit)
-            .map_err(Error::io(format!("connecting from pod {pod} to {to}")))
+        find(&self.pods, pod)?;
+        self.shared.dial(pod, to, limit)
+    }
+
+    fn dialer(&self, pod: &str) -> Result<Dialer, Error> {
+        let pod = find(&self.pods, pod)?.name.clone();
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(move |to, limit| shared.dial(&pod, to, limit)))
     }
 
     fn listen(&self, pod: &str, at: SocketAddr) -> Result<TcpListener, Error> {
@@ -433,7 +459,7 @@ impl Drop for Netns {
     }
 }
 
-mod sockets {
+pub(crate) mod sockets {
     //! Sockets that were opened in a pod, used from outside it.
 
     use std::io;
@@ -447,7 +473,7 @@ mod sockets {
     /// Connections that wait to be accepted.
     const BACKLOG: i32 = 128;
 
-    pub(super) fn connect(
+    pub(crate) fn connect(
         socket: OwnedFd,
         to: SocketAddr,
         limit: Duration,
@@ -479,7 +505,7 @@ mod sockets {
         Ok(stream)
     }
 
-    pub(super) fn listen(socket: OwnedFd, at: SocketAddr) -> io::Result<TcpListener> {
+    pub(crate) fn listen(socket: OwnedFd, at: SocketAddr) -> io::Result<TcpListener> {
         rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::bind(&socket, &at)?;
         rustix::net::listen(&socket, BACKLOG)?;

@@ -28,16 +28,20 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use super::line::Line;
 use super::supervisor;
 use super::talk::Word;
+use crate::loopback;
 
 /// The first argument of a stage; the second is its name.
-const STAGE: &str = "__environment";
+pub(crate) const STAGE: &str = "__environment";
+
+/// The first stage of an environment of namespaces.
+pub(super) const OUTER: &str = "outer";
 
 /// What stands under this is the environment's own.
 pub(super) const FOLDER: &str = "/run/meshproof";
 
 /// Why there will be no environment.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The machine does not allow it.
     Unsupported { missing: String, advice: String },
     /// Something else.
@@ -45,12 +49,12 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn failed(what: &str) -> impl FnOnce(io::Error) -> Refusal {
+    pub(crate) fn failed(what: &str) -> impl FnOnce(io::Error) -> Refusal {
         move |error| Refusal::Failed(format!("{what}: {error}"))
     }
 
     /// EPERM and its like are the machine's word; anything else is not.
-    pub(super) fn denied(missing: &str, advice: &str) -> impl FnOnce(io::Error) -> Refusal {
+    pub(crate) fn denied(missing: &str, advice: &str) -> impl FnOnce(io::Error) -> Refusal {
         move |error| {
             // ENOSYS, EINVAL: the kernel was built without. ENOSPC, EUSERS: none are allowed.
             let machine = matches!(
@@ -83,19 +87,25 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
         return None;
     }
     let name = arguments.next().unwrap_or_default();
-    Some(ExitCode::from(run(&name)))
+    if name == loopback::STARTER {
+        return Some(ExitCode::from(loopback::starter(arguments)));
+    }
+    Some(ExitCode::from(run(&name, arguments)))
 }
 
-fn run(name: &OsStr) -> u8 {
+fn run(name: &OsStr, arguments: impl Iterator<Item = OsString>) -> u8 {
     const USAGE: u8 = 2;
     // Only a person who tries it comes here without.
     let Ok(line) = Line::of_stdin().map(Arc::new) else {
         return USAGE;
     };
     let outcome = match name.to_str() {
-        Some("outer") => outer(&line),
+        Some(OUTER) => outer(&line),
         Some("init") => init(&line),
         Some("supervisor") => supervisor::run(&line),
+        Some(name @ (loopback::GUARD | loopback::KEEPER)) => {
+            loopback::stage(name, arguments, &line)
+        }
         _ => return USAGE,
     };
     match outcome {
@@ -108,11 +118,11 @@ fn run(name: &OsStr) -> u8 {
     }
 }
 
-/// The arguments that make `program` the first stage.
-pub(super) fn first(program: &[OsString]) -> Option<Command> {
+/// The arguments that make `program` this stage, the first one.
+pub(super) fn first(program: &[OsString], stage: &str) -> Option<Command> {
     let (first, rest) = program.split_first()?;
     let mut command = command(first);
-    command.args(rest).args([STAGE, "outer"]);
+    command.args(rest).args([STAGE, stage]);
     Some(command)
 }
 
@@ -120,7 +130,7 @@ pub(super) fn first(program: &[OsString]) -> Option<Command> {
     clippy::disallowed_methods,
     reason = "the stages of an environment are started here"
 )]
-pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 

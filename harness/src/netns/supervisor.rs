@@ -176,7 +176,7 @@ impl Serving {
                 .signal(process, signal)
                 .map(|()| Outcome::Done)
                 .map_err(|error| error.to_string()),
-            Order::Place { name, contents } => place(&name, &contents)
+            Order::Place { name, contents } => place(Path::new(FOLDER), &name, &contents)
                 .map(|path| Outcome::Placed { path })
                 .map_err(|error| error.to_string()),
         };
@@ -189,18 +189,7 @@ impl Serving {
         let Some(handle) = running.get(&process) else {
             return Ok(());
         };
-        use rustix::process::Signal as Kernel;
-        let signal = match signal {
-            Signal::Terminate => Kernel::TERM,
-            Signal::Kill => Kernel::KILL,
-            Signal::Interrupt => Kernel::INT,
-            Signal::HangUp => Kernel::HUP,
-            Signal::Stop => Kernel::STOP,
-            Signal::Continue => Kernel::CONT,
-            Signal::User1 => Kernel::USR1,
-            Signal::User2 => Kernel::USR2,
-        };
-        match pidfd_send_signal(handle, signal) {
+        match pidfd_send_signal(handle, kernel_signal(signal)) {
             // It ended, and is about to be taken out.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
@@ -208,8 +197,23 @@ impl Serving {
     }
 }
 
-/// Writes a file below our folder, and nowhere else.
-fn place(name: &str, contents: &str) -> io::Result<PathBuf> {
+/// The kernel's number for it.
+pub(crate) fn kernel_signal(signal: Signal) -> rustix::process::Signal {
+    use rustix::process::Signal as Kernel;
+    match signal {
+        Signal::Terminate => Kernel::TERM,
+        Signal::Kill => Kernel::KILL,
+        Signal::Interrupt => Kernel::INT,
+        Signal::HangUp => Kernel::HUP,
+        Signal::Stop => Kernel::STOP,
+        Signal::Continue => Kernel::CONT,
+        Signal::User1 => Kernel::USR1,
+        Signal::User2 => Kernel::USR2,
+    }
+}
+
+/// Writes a file below a folder of ours, and nowhere else.
+pub(crate) fn place(folder: &Path, name: &str, contents: &str) -> io::Result<PathBuf> {
     let name = Path::new(name);
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     if name.as_os_str().is_empty() || !name.components().all(plain) {
@@ -221,7 +225,7 @@ fn place(name: &str, contents: &str) -> io::Result<PathBuf> {
             ),
         ));
     }
-    let path = Path::new(FOLDER).join("files").join(name);
+    let path = folder.join("files").join(name);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn a_file_is_placed_below_the_folder_only() {
         for bad in ["", "/etc/passwd", "../x", "a/../../x", "./a/.."] {
-            let told = place(bad, "").unwrap_err();
+            let told = place(Path::new(FOLDER), bad, "").unwrap_err();
             assert_eq!(told.kind(), io::ErrorKind::InvalidInput, "{bad}: {told}");
         }
     }
