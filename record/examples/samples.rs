@@ -4,6 +4,9 @@
 #[path = "../tests/it/samples.rs"]
 mod samples;
 
+#[path = "../tests/it/case_samples.rs"]
+mod case_samples;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -38,6 +41,31 @@ fn main() {
         let text = json::json(alone, view.verdict, code, &Policy::USUAL);
         fs::write(folder.join("report.json"), text).unwrap();
         views.push(view);
+    }
+    type Made = fn(&std::path::Path);
+    let made: [(&str, Made); 4] = [
+        ("matrix-fail", |folder| {
+            case_samples::matrix(folder, 180, case_samples::Mesh::TrBoltMixed);
+        }),
+        ("matrix-pass", |folder| {
+            case_samples::matrix(folder, 180, case_samples::Mesh::Right);
+        }),
+        ("matrix-2000", |folder| {
+            case_samples::matrix(folder, 2_000, case_samples::Mesh::TrBoltMixed);
+        }),
+        ("suite", case_samples::suite),
+    ];
+    for (name, make) in made {
+        let folder = into.join(name);
+        make(&folder);
+        let view = View::of(&Record::open(&folder).unwrap()).unwrap();
+        let style = Style {
+            colour: Colour::Ansi,
+            width: 100,
+        };
+        writeln!(out, "{}", summary(&view, style)).unwrap();
+        let page = html::html(std::slice::from_ref(&view), view.verdict);
+        fs::write(folder.join("report.html"), page).unwrap();
     }
     let folder = into.join("hostile");
     samples::write_hostile(&folder, 100_000);

@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use meshproof_record::report::cases::compare::{Comparison, compare};
+use meshproof_record::report::cases::github;
 use meshproof_record::report::terminal::{self, Colour, Style};
 use meshproof_record::report::{View, html, json, junit};
 use meshproof_record::store::Record;
-use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, exit_code, overall};
+use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, Verdict, exit_code, overall};
 
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// Columns of the summary where stdout is no terminal, and at most where it is one.
 const COLUMNS: usize = 100;
@@ -17,12 +19,17 @@ const COLUMNS: usize = 100;
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --html, --junit or --json the summary goes to stdout. The exit code is that of the runs:
-0 PASS, 1 FAIL, 3 INVALID (also: cut off), 4 unsupported by this machine, 130 Ctrl-C.
+Without --html, --junit, --json or --github the summary goes to stdout. Two records of suites or
+matrices are compared case by case, the first as what was before: newly wrong, missing, still
+wrong, mended, slower, added. The exit code is that of the runs: 0 PASS, 1 FAIL, 3 INVALID (also:
+cut off), 4 unsupported by this machine, 130 Ctrl-C; that of a comparison is 1 where anything is
+newly wrong or missing, 3 where the runs have no case in common, else 0.
 
 Examples:
   meshproof report meshproof-runs/01KAR3T4Q9ZP3M8W2V6X5Y7B1C
   meshproof report meshproof-runs/01KAR3T4Q9ZP3M8W2V6X5Y7B1C --html report.html --junit junit.xml
+  meshproof report meshproof-runs/01KAR3T4Q9ZP3M8W2V6X5Y7B1C --github >> run.log
+  meshproof report last-release this-commit
   meshproof report meshproof-runs/* --json - | jq '.records[] | [.record, .verdict]'")]
 pub(crate) struct Args {
     /// Folders that runs left
@@ -37,6 +44,9 @@ pub(crate) struct Args {
     /// Write the summary for programs; - is stdout
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Print annotations for GitHub's actions, and append a summary to $GITHUB_STEP_SUMMARY
+    #[arg(long)]
+    github: bool,
     /// Exit 0 where all that is wrong is that the machine of the run could not run it
     #[arg(long)]
     allow_unsupported: bool,
@@ -75,6 +85,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         let text = "only one of --html, --junit, --json can go to stdout";
         return Err(Failure::Usage(text.into()));
     }
+    if args.github && wanted.into_iter().flatten().any(|to| is_stdout(to)) {
+        let text = "--github prints to stdout: give --html, --junit and --json a file";
+        return Err(Failure::Usage(text.into()));
+    }
     if let Some(to) = &args.html {
         write(to, &html::html(&views, verdict))?;
     }
@@ -82,16 +96,57 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         write(to, &junit::junit(&views))?;
     }
     if let Some(to) = &args.json {
-        write(to, &json::json(&views, verdict, code, &policy))?;
+        let text = match compared(&views) {
+            Some(comparison) => format!("{:#}\n", comparison.json()),
+            None => json::json(&views, verdict, code, &policy),
+        };
+        write(to, &text)?;
     }
-    if wanted.into_iter().all(Option::is_none) {
-        let text = match views.as_slice() {
-            [view] => terminal::summary(view, style()),
-            views => terminal::table(views, verdict, style()),
+    if args.github {
+        io::stdout()
+            .lock()
+            .write_all(github::annotations(&views).as_bytes())?;
+        step_summary(&github::summary(&views))?;
+    } else if wanted.into_iter().all(Option::is_none) {
+        let text = match (views.as_slice(), compared(&views)) {
+            (_, Some(comparison)) => comparison.text(style()),
+            ([view], None) => terminal::summary(view, style()),
+            (views, None) => terminal::table(views, verdict, style()),
         };
         io::stdout().lock().write_all(text.as_bytes())?;
     }
-    Ok(code)
+    Ok(match compared(&views) {
+        Some(comparison) => match comparison.verdict {
+            Verdict::Fail => exit::FAIL,
+            Verdict::Invalid => exit::INVALID,
+            _ => exit::OK,
+        },
+        None => code,
+    })
+}
+
+/// Two runs of cases, the first as what was before.
+fn compared(views: &[View]) -> Option<Comparison> {
+    match views {
+        [before, after] if before.cases.is_some() && after.cases.is_some() => {
+            Some(compare(before, after))
+        }
+        _ => None,
+    }
+}
+
+/// Where GitHub's actions collect what a step has to say.
+fn step_summary(text: &str) -> Result<(), Failure> {
+    let Some(to) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|to| !to.is_empty()) else {
+        return Ok(());
+    };
+    let to = PathBuf::from(to);
+    fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&to)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| Failure::Io(to.display().to_string(), error))
 }
 
 fn is_stdout(path: &Path) -> bool {

@@ -1,4 +1,5 @@
-//! One HTML file: no script, no network, opens from disk, bounded in size.
+//! One HTML file: no network, opens from disk, bounded in size. A page of a replay has no script;
+//! one that shows cells of a matrix carries its own.
 //!
 //! Size: text is cut in [`View`], and this module shows at most the numbers of places, methods
 //! and kinds named below; a page of hostile names stays under 2 MB.
@@ -29,18 +30,20 @@ struct Page {
     title: String,
     verdict: Badge,
     several: bool,
+    /// Whether there are cases, which a script draws.
+    scripted: bool,
     sections: Vec<Section>,
 }
 
 /// A verdict by word, shape and colour.
 #[derive(Clone, Copy)]
-struct Badge {
-    word: &'static str,
-    class: &'static str,
+pub(super) struct Badge {
+    pub(super) word: &'static str,
+    pub(super) class: &'static str,
 }
 
 impl Badge {
-    fn of(verdict: Verdict) -> Badge {
+    pub(super) fn of(verdict: Verdict) -> Badge {
         let class = match verdict {
             Verdict::Pass => "pass",
             Verdict::Fail => "fail",
@@ -64,6 +67,7 @@ struct Section {
     tiles: Vec<Tile>,
     notes: Vec<String>,
     claims: Vec<ClaimLine>,
+    cases: Option<String>,
     places: Vec<Place>,
     places_intro: String,
     places_more: u64,
@@ -170,6 +174,7 @@ pub fn html(views: &[View], verdict: Verdict) -> String {
         title,
         verdict: Badge::of(verdict),
         several: views.len() > 1,
+        scripted: views.iter().any(|view| view.cases.is_some()),
         sections: views
             .iter()
             .enumerate()
@@ -198,6 +203,10 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
         tiles: tiles(view),
         notes: view.notes.clone(),
         claims: view.claims.iter().take(KINDS_MAX).map(claim).collect(),
+        cases: view
+            .cases
+            .as_ref()
+            .map(|cases| super::cases::page::page(cases, &format!("r{}", at + 1))),
         places_intro: format!(
             "{}, in {}.",
             text::differ(

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cases;
 use super::view::{Kept, View};
 use crate::histogram::Histogram;
 use crate::verdict::{Policy, Verdict};
@@ -115,10 +116,11 @@ fn one(view: &View, policy: &Policy<'_>) -> Value {
         "refusals": refusals,
         "findings": findings,
         "notes": view.notes,
+        "cases": view.cases.as_ref().map(cases::json::cases),
     })
 }
 
-fn value<T: Serialize>(value: &T) -> Value {
+pub(super) fn value<T: Serialize>(value: &T) -> Value {
     // Plain data with string keys: nothing in it can fail to be JSON.
     serde_json::to_value(value).unwrap_or(Value::Null)
 }

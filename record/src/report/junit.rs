@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::text;
 use super::view::{Example, Kept, Method, View};
+use super::{cases, text};
 use crate::verdict::{Claim, Verdict};
 
 /// Places of difference listed in the failure of one method.
@@ -33,6 +33,7 @@ fn suite(view: &View) -> TestSuite {
         suite.add_property(("command", text::shell(&start.command_line).as_str()));
     }
     suite.add_test_cases(view.claims.iter().map(claim));
+    suite.add_test_cases(view.cases.iter().flat_map(cases::junit::test_cases));
     suite.add_test_cases(view.methods.iter().map(|one| method(view, one)));
     if !view.notes.is_empty() {
         suite.set_system_err(view.notes.join("\n"));

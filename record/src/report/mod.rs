@@ -3,6 +3,7 @@
 //! A [`View`] is read off a record once, in one pass and bounded memory; terminal, HTML, JUnit
 //! and JSON are pure functions of it.
 
+pub mod cases;
 pub mod chart;
 pub mod html;
 pub mod json;
@@ -12,5 +13,6 @@ pub mod text;
 mod timeline;
 mod view;
 
+pub use cases::Cases;
 pub use timeline::{Bin, Timeline};
 pub use view::{Example, Group, Kept, Method, NamedFinding, Refusal, View};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::cases;
 use super::json::QUANTILES;
 use super::text::{self, thousands};
 use super::view::{Example, Group, Kept, View};
@@ -37,22 +38,22 @@ pub struct Style {
 }
 
 impl Style {
-    fn paint(self, codes: &str, text: &str) -> String {
+    pub(super) fn paint(self, codes: &str, text: &str) -> String {
         match self.colour {
             Colour::Ansi => format!("\u{1b}[{codes}m{text}\u{1b}[0m"),
             Colour::None => text.to_owned(),
         }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    fn verdict(self, verdict: Verdict, columns: usize) -> String {
+    pub(super) fn verdict(self, verdict: Verdict, columns: usize) -> String {
         let codes = match verdict {
             Verdict::Pass => "1;32",
             Verdict::Fail => "1;31",
@@ -67,7 +68,7 @@ impl Style {
 
     /// Writes words from column `indent` on, breaking at the width; a no-break space stays within
     /// its word.
-    fn wrap(self, out: &mut String, first: usize, indent: usize, sentence: &str) {
+    pub(super) fn wrap(self, out: &mut String, first: usize, indent: usize, sentence: &str) {
         let width = self.width.max(WIDTH_MIN);
         let mut column = first;
         let mut fresh = true;
@@ -96,6 +97,9 @@ pub fn summary(view: &View, style: Style) -> String {
     let word = view.verdict.word().len();
     out.push_str(&style.verdict(view.verdict, word + 2));
     style.wrap(&mut out, word + 2, word + 2, &view.sentence());
+    if let Some(cases) = &view.cases {
+        cases::terminal::show(&mut out, cases, style);
+    }
     claims(&mut out, view, style);
     if let Some(replay) = &view.replay {
         ledger(&mut out, replay, view, style);
@@ -136,7 +140,7 @@ pub fn table(views: &[View], verdict: Verdict, style: Style) -> String {
     out
 }
 
-fn heading(out: &mut String, style: Style, title: &str, more: &str) {
+pub(super) fn heading(out: &mut String, style: Style, title: &str, more: &str) {
     let _ = write!(out, "\n{}", style.bold(title));
     if !more.is_empty() {
         let _ = write!(out, "  {}", style.dim(more));

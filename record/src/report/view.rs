@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::cases::{self, Cases};
 use super::text;
 use super::timeline::Timeline;
 use crate::difference::Difference;
@@ -77,6 +78,8 @@ pub struct View {
     pub notes: Vec<String>,
     /// Rows in the record.
     pub rows: u64,
+    /// Scenarios or cells; `None` for a run that has none.
+    pub cases: Option<Cases>,
 }
 
 /// The calls of one method.
@@ -196,7 +199,10 @@ impl View {
         gather.damage("events.jsonl", events.damage());
         gather.damage("exchanges.jsonl.zst", rows.damage());
         let folder = record.folder().display().to_string();
-        Ok(gather.finish(folder, record.start(), record.manifest()))
+        let cases = std::mem::take(&mut gather.cases).finish(record)?;
+        let mut view = gather.finish(folder, record.start(), record.manifest());
+        view.cases = cases;
+        Ok(view)
     }
 
     /// The exit code of the run.
@@ -224,6 +230,10 @@ impl View {
             .claims
             .iter()
             .filter(|claim| claim.verdict == self.verdict);
+        let of_cases = self.cases.as_ref();
+        if let Some(sentence) = of_cases.and_then(|cases| cases.sentence(self.verdict)) {
+            return sentence;
+        }
         match (self.verdict, of_verdict.next()) {
             (_, None) => "the run claims nothing".into(),
             (Verdict::Pass, Some(first)) => {
@@ -296,6 +306,7 @@ struct Gather {
     findings: BTreeMap<String, NamedFinding>,
     notes: Vec<String>,
     rows: u64,
+    cases: cases::Gather,
 }
 
 impl Gather {
@@ -320,7 +331,7 @@ impl Gather {
                 let key = (reason, target, join(&service, &method));
                 count_refusal(&mut self.refused_events, key);
             }
-            _ => {}
+            other => self.cases.event(other),
         }
     }
 
@@ -568,6 +579,7 @@ impl Gather {
             findings: self.findings.into_values().collect(),
             notes: self.notes,
             rows: self.rows,
+            cases: None,
         }
     }
 

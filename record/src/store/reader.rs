@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::lines::Lines;
-use super::{EVENTS, EXCHANGES, MANIFEST, SCHEMA, StoreError, WIRE};
+use super::{ARTEFACTS, EVENTS, EXCHANGES, MANIFEST, SCHEMA, StoreError, WIRE};
+use crate::case::{Case, Detail};
 use crate::event::{Entry, Event};
 use crate::manifest::{Manifest, Start};
 use crate::row::ExchangeRow;
@@ -16,6 +17,8 @@ pub use super::lines::Damage;
 
 /// Longest manifest read, in bytes; a capture of many gaps makes a long one.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// Longest explanation of a case read, in bytes.
+const DETAIL_BYTES_MAX: u64 = 4 << 20;
 
 /// A record on disk.
 #[derive(Clone, Debug)]
@@ -82,6 +85,27 @@ impl Record {
     pub fn wire(&self) -> Option<PathBuf> {
         let path = self.folder.join(WIRE);
         path.is_file().then_some(path)
+    }
+
+    /// What the run kept to explain a case; `None` where it kept nothing that can be read.
+    pub fn detail(&self, case: &Case) -> Result<Option<Detail>, StoreError> {
+        let plain = |path: &&String| {
+            path.ends_with("detail.json")
+                && Path::new(path.as_str())
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)))
+        };
+        let Some(path) = case.evidence.iter().find(plain) else {
+            return Ok(None);
+        };
+        let path = self.folder.join(ARTEFACTS).join(path);
+        let Some(file) = open(&path)? else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        let read = file.take(DETAIL_BYTES_MAX).read_to_end(&mut text);
+        read.map_err(StoreError::io(&path))?;
+        Ok(serde_json::from_slice(&text).ok())
     }
 
     /// Its events, in order; none where the file is not there.
