@@ -2,6 +2,8 @@
 
 mod commands;
 mod exit;
+#[expect(dead_code, reason = "the commands that run cases use it")]
+mod live;
 
 use std::process::ExitCode;
 
