@@ -27,10 +27,12 @@ lint: ## format, clippy, licences
 	@scripts/licences.sh
 
 bench: ## ratios measured in one run, frames checked in the same run
-	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3 haproxy=haproxy
+	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3 haproxy=haproxy \
+		chromium=chromium
 	@bench/run.sh
 	@bench/pace.sh
 	@bench/mesh.sh
+	@bench/report.sh
 
 soak: build ## bad input on every port; 20 upgrades of a sidecar under 2,000 calls/s
 	@scripts/bad-input-soak.sh
