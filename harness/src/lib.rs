@@ -17,6 +17,7 @@
 //! - [`offline`]: a topology made from a capture, and replays through it.
 //! - [`scenario`]: stories: steps, probes, the runner, the evidence of a failure.
 //! - [`matrix`]: axes, covering arrays, cells, blame.
+//! - [`watch`]: witnesses from outside: the config center's pushes, a port.
 //! - [`demo`]: the story of a mesh whose app dies and comes back.
 //!
 //! **Invariant:** sidecars and peers are programs that are started; none is linked.
@@ -36,6 +37,7 @@ pub mod relay;
 pub mod scenario;
 pub mod site;
 pub mod sut;
+pub mod watch;
 
 pub use environment::{Backend, Capability, Command, Environment, Escapes, Pod, Ready, Topology};
 pub use error::Error;

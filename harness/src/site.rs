@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use meshproof_input::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,4 +46,43 @@ pub enum NamesKind {
     Vip,
     /// Plain DNS names.
     Dns,
+}
+
+const SHIPPED: [(&str, &str); 2] = [
+    (
+        "scenarios/sites/ant-like.yaml",
+        include_str!("../../scenarios/sites/ant-like.yaml"),
+    ),
+    (
+        "scenarios/sites/public-cloud-like.yaml",
+        include_str!("../../scenarios/sites/public-cloud-like.yaml"),
+    ),
+];
+
+/// The sites that ship; the first is the one where none is named.
+pub fn shipped() -> Vec<Site> {
+    let parsed = SHIPPED.iter().map(|(name, text)| Site::parse(name, text));
+    // A test reads each of them.
+    parsed.filter_map(Result::ok).collect()
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Site {
+            site: "ant-like".into(),
+            about: String::new(),
+            registry: RegistryKind::ConfigCenter,
+            names: NamesKind::Vip,
+            protocols: ["bolt", "tr"].map(str::to_owned).into(),
+            zones: vec!["zone1".into()],
+            capabilities: BTreeSet::new(),
+        }
+    }
+}
+
+impl Site {
+    /// Reads a site.
+    pub fn parse(name: &str, text: &str) -> Result<Site, Problem> {
+        meshproof_input::parse(name, text)
+    }
 }

@@ -12,6 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{self, Failure};
 
+/// Names the file of bugs that are told to nobody.
+const SEEDED: &str = "MESHPROOF_SEEDED";
+
 /// Run the reference sidecar
 ///
 /// From the network to the app (12200 to 12199), from the app to the network (12220), the
@@ -85,6 +88,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         file: Some(path),
         logs: Some((logs, dispatch)),
         bugs,
+        seeded: seeded()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -93,6 +97,20 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     // A thread that waits for a sidecar which was not to be waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Seeded bugs that a harness has on without anybody knowing: they stand in a file, a name on each
+/// line, that is named by a variable and is gone as soon as it has been read.
+fn seeded() -> Result<Bugs, Failure> {
+    let Some(path) = std::env::var_os(SEEDED).map(PathBuf::from) else {
+        return Ok(Bugs::default());
+    };
+    let cannot = |error| Failure::Io(format!("{SEEDED}={}", path.display()), error);
+    let names = std::fs::read_to_string(&path).map_err(cannot)?;
+    std::fs::remove_file(&path).map_err(cannot)?;
+    let bugs = names.lines().map(str::parse::<Bug>);
+    bugs.collect::<Result<_, _>>()
+        .map_err(|error| Failure::Usage(format!("{SEEDED}: {error}")))
 }
 
 fn read(path: &Path) -> Result<Config, Failure> {

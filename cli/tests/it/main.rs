@@ -7,6 +7,7 @@ mod environment;
 mod fixture;
 mod journey;
 mod ls;
+mod mesh;
 mod mesh_vip;
 mod real_mesh;
 mod replay;

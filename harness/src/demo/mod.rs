@@ -9,7 +9,6 @@
 mod order;
 mod plan;
 mod proof;
-mod watch;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,10 +19,10 @@ use serde::Serialize;
 
 use crate::environment::{Environment, Topology};
 use crate::process::{Exit, Process, Signal};
+use crate::watch::{Port, Presence, Pushes, Turn};
 use crate::{Error, Netns};
 
 pub use plan::{Heartbeat, Plan};
-use watch::{Port, Presence, Pushes};
 
 /// Longer than any step takes on a machine that works.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -210,7 +209,7 @@ fn tell(
         teller.now(Witness::Process, what);
     }
     let center = plan::center(environment)?;
-    let pushes = Pushes::watch(environment, plan::ONLOOKER, center, plan::SERVICE)?;
+    let pushes = Pushes::watch(environment, plan::ONLOOKER, center, &[plan::SERVICE])?;
     let app = mesh.app(teller)?;
     let registered = pushes.lists(mesh.service, Presence::There, Nanos(0), LIMIT);
     let Some((at, revision)) = registered else {
@@ -336,7 +335,7 @@ impl Mesh<'_> {
                 format!("the service is gone, revision {revision}, {after:.1} ms after the kill");
             seen.push((at, Witness::Registry, what));
         }
-        if let Some(order::Turn { at, .. }) = closed {
+        if let Some(Turn { at, .. }) = closed {
             let after = ms(at.since(killed));
             let what = format!(
                 "{} refuses connections from pod {}, {after:.1} ms after the kill",
@@ -389,7 +388,7 @@ impl Mesh<'_> {
             Ok::<_, Error>((app, listens, registered))
         })?;
         let mut seen = Vec::new();
-        if let Some(order::Turn { at, .. }) = listens {
+        if let Some(Turn { at, .. }) = listens {
             let what = format!("{} takes connections again", self.service);
             seen.push((at, Witness::Socket, what));
         }

@@ -8,30 +8,21 @@ use std::time::Duration;
 use meshproof_record::verdict::{Claim, Verdict};
 use meshproof_sys::clock::Nanos;
 
+use crate::watch::Turn;
+
 /// What two witnesses of things at one moment may be apart.
 const LOOK_MS: f64 = 5.0;
 
-/// When a port began to take connections, or to refuse them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
-    /// Not before: the begin of the last look that saw the other.
-    pub(super) after: Nanos,
-    /// Not later: the end of the first look that saw it.
-    pub(super) at: Nanos,
-}
-
-impl Turn {
-    /// Both, in milliseconds from `known` on.
-    fn from(self, known: Nanos) -> (f64, f64) {
-        let from = |at: Nanos| (at.0 as f64 - known.0 as f64) / 1e6;
-        (from(self.after), from(self.at))
-    }
+/// Both ends of a turn, in milliseconds from `known` on.
+fn from(turn: Turn, known: Nanos) -> (f64, f64) {
+    let from = |at: Nanos| (at.0 as f64 - known.0 as f64) / 1e6;
+    (from(turn.after), from(turn.at))
 }
 
 /// The app is lost: off the config center first, then 12200 closes. A push comes late on a
 /// machine that is held up, by no more than `gap` that the onlooker was.
 pub(super) fn end(closed: Turn, known: Nanos, gap: Duration) -> Claim {
-    let (after, at) = closed.from(known);
+    let (after, at) = from(closed, known);
     let gap = gap.as_secs_f64() * 1000.0;
     let said = match at {
         _ if at > LOOK_MS => format!("12200 closed {at:.1} ms after the config center knew"),
@@ -50,7 +41,7 @@ pub(super) fn end(closed: Turn, known: Nanos, gap: Duration) -> Claim {
 
 /// The app is back: 12200 listens first, then the config center knows.
 pub(super) fn recovery(listens: Turn, known: Nanos) -> Claim {
-    let (after, at) = listens.from(known);
+    let (after, at) = from(listens, known);
     let said = match at {
         _ if after > LOOK_MS => {
             format!("12200 still refused connections {after:.1} ms after the config center knew")

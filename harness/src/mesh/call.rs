@@ -1,6 +1,16 @@
 //! Calls from a pod, and what came back.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Mesh, lock};
+use crate::Error;
+use crate::environment::Command;
+use crate::process::{Process, Signal};
 
 /// What kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +42,18 @@ pub enum Speech {
     Tr,
 }
 
+impl Speech {
+    /// As `fixture call --protocol` takes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Speech::BoltV1 => "bolt",
+            Speech::BoltV2 => "bolt-v2",
+            Speech::BoltV2Crc => "bolt-v2-crc",
+            Speech::Tr => "tr",
+        }
+    }
+}
+
 /// Calls from one pod.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -49,6 +71,14 @@ pub struct Call {
     pub vip: Option<String>,
     /// How long each may take.
     pub timeout: Duration,
+    /// Calls of each connection that wait for answers at any time.
+    pub depth: usize,
+    /// Calls a second over all connections, whatever comes back; none: as fast as answers come.
+    pub rate: Option<f64>,
+    /// The version of the service.
+    pub version: String,
+    /// An address that is called without asking sidecar or config center.
+    pub to: Option<SocketAddr>,
 }
 
 impl Call {
@@ -62,6 +92,10 @@ impl Call {
             connections: 1,
             vip: None,
             timeout: Duration::from_secs(3),
+            depth: 1,
+            rate: None,
+            version: "1.0".to_owned(),
+            to: None,
         }
     }
 }
@@ -77,4 +111,217 @@ pub struct Called {
     pub wrong: Vec<(String, u64)>,
     /// The first thing that was wrong, in words.
     pub first: Option<String>,
+    /// Median time from send to answer, in microseconds.
+    pub p50_us: u64,
+    /// 99th percentile of it.
+    pub p99_us: u64,
+    /// The protocol of the first connection.
+    pub protocol: String,
+}
+
+impl Called {
+    /// Whether all of `count` calls came back as they must.
+    pub fn is_right(&self) -> bool {
+        self.right == self.sent && self.sent > 0 && self.wrong.is_empty()
+    }
+}
+
+/// Calls that were made in a mesh.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) made: u32,
+    /// Their journals, and which styles.
+    pub(super) journals: Vec<(PathBuf, Style)>,
+}
+
+/// Calls that are under way. Dropping this kills the client.
+#[derive(Debug)]
+pub struct Calling {
+    process: Process,
+    call: Call,
+}
+
+/// What `fixture call --json` prints.
+#[derive(Deserialize)]
+struct Summary {
+    calls: u64,
+    outcomes: BTreeMap<String, u64>,
+    surplus: u64,
+    #[serde(default)]
+    first: Option<String>,
+    p50_us: u64,
+    p99_us: u64,
+    protocol: String,
+}
+
+impl Mesh {
+    /// Calls, and waits until every call has its end.
+    ///
+    /// [`Style::Timeout`] makes every app slower than the time-out while it calls.
+    pub fn call(&self, call: &Call) -> Result<Called, Error> {
+        if call.style != Style::Timeout {
+            return self.begin(call)?.join();
+        }
+        let slow = u64::try_from(call.timeout.as_millis()).unwrap_or(u64::MAX) * 3;
+        let apps = || self.pods().filter(|pod| self.has_app(pod));
+        for pod in apps() {
+            self.order_app(pod, &format!("{{\"delay_ms\":{slow}}}"))?;
+        }
+        let called = self.begin(call).and_then(Calling::join);
+        for pod in apps() {
+            self.order_app(pod, "{\"delay_ms\":0}")?;
+        }
+        called
+    }
+
+    /// Begins to call; [`Calling::join`] waits for the end.
+    pub fn begin(&self, call: &Call) -> Result<Calling, Error> {
+        let journal = {
+            let mut calls = lock(&self.calls);
+            calls.made += 1;
+            let journal = self.journal(&format!("call-{}-{}.jsonl", calls.made, call.from));
+            if call.style != Style::Heartbeat {
+                calls.journals.push((journal.clone(), call.style));
+            }
+            journal
+        };
+        let arguments = self.arguments(call, &journal)?;
+        let command = Command {
+            log: self.log_of(&format!("{}-client", call.from)),
+            ..Command::own("the client", arguments)
+        };
+        let process = self.environment.start(&call.from, command)?;
+        Ok(Calling {
+            process,
+            call: call.clone(),
+        })
+    }
+
+    fn arguments(&self, call: &Call, journal: &std::path::Path) -> Result<Vec<String>, Error> {
+        let mut arguments: Vec<String> = ["fixture", "call", "--json"].map(str::to_owned).into();
+        let mut add = |name: &str, value: String| {
+            arguments.push(format!("--{name}"));
+            arguments.push(value);
+        };
+        let method = match call.style {
+            Style::Sync | Style::Timeout | Style::Large => "hello",
+            Style::Oneway => "notifyOneway",
+            Style::Exception => "boom",
+            Style::Heartbeat => "heartbeat",
+        };
+        add("method", method.to_owned());
+        if call.style == Style::Large {
+            add("pad", (1 << 20).to_string());
+        }
+        add("count", call.count.to_string());
+        add("connections", call.connections.to_string());
+        match call.rate {
+            Some(rate) => add("rate", rate.to_string()),
+            None => add("depth", call.depth.to_string()),
+        }
+        add("timeout", call.timeout.as_millis().to_string());
+        add("service-version", call.version.clone());
+        add("log", journal.to_string_lossy().into_owned());
+        if let Some(speech) = call.speech {
+            add("protocol", speech.word().to_owned());
+        }
+        let place = self.place(&call.from)?;
+        let sidecar = self.sidecar_of(&call.from)?;
+        match (call.to, sidecar) {
+            (Some(to), _) => add("to", to.to_string()),
+            (None, Some(sidecar)) if sidecar.can("subscribes") => {
+                add("sidecar", format!("http://{}", place.api));
+                add("through", place.outbound.to_string());
+                if let Some(vip) = &call.vip {
+                    add("vip", vip.clone());
+                }
+            }
+            (None, sidecar) => {
+                if let Some(vip) = &call.vip {
+                    let why = match sidecar {
+                        Some(sidecar) => format!("its sidecar {} does not subscribe", sidecar.sut),
+                        None => "it has no sidecar".to_owned(),
+                    };
+                    let from = &call.from;
+                    return Err(Error::Refused(format!(
+                        "pod {from} cannot call the VIP {vip}: {why}"
+                    )));
+                }
+                match sidecar {
+                    Some(_) => add("to", place.outbound.to_string()),
+                    None => add("config-center", format!("http://{}", self.center()?)),
+                }
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+impl Calling {
+    /// Waits until every call has its end.
+    pub fn join(self) -> Result<Called, Error> {
+        // Each call ends by itself: the limit is for a client that hangs.
+        let spent = match self.call.rate {
+            Some(rate) => Duration::try_from_secs_f64(self.call.count as f64 / rate),
+            None => Ok(self
+                .call
+                .timeout
+                .saturating_mul(self.call.count.min(200) as u32)),
+        };
+        let limit = spent.unwrap_or(Duration::from_secs(3600)) + Duration::from_secs(60);
+        let exit = match self.process.wait(limit) {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.process.signal(Signal::Kill)?;
+                return Err(error);
+            }
+        };
+        let lines = self.process.lines();
+        let summary = lines.iter().rev().find_map(|line| {
+            let summary: Option<Summary> = serde_json::from_str(&line.text).ok();
+            summary
+        });
+        let Some(summary) = summary else {
+            let said = lines.last().map(|line| line.text.clone());
+            return Ok(Called {
+                wrong: vec![("unsent".into(), self.call.count)],
+                first: Some(said.unwrap_or_else(|| format!("the client {exit}"))),
+                ..Called::default()
+            });
+        };
+        Ok(self.judged(summary))
+    }
+
+    /// Ends it in good order: what is under way is waited for, and nothing more is sent.
+    pub fn stop(self) -> Result<Called, Error> {
+        self.process.signal(Signal::Terminate)?;
+        self.join()
+    }
+
+    fn judged(&self, summary: Summary) -> Called {
+        let is_right = |outcome: &str| match self.call.style {
+            Style::Sync | Style::Large | Style::Heartbeat => outcome == "ok",
+            Style::Oneway => outcome == "sent",
+            Style::Exception => outcome == "exception",
+            // The sidecar may say so before the client does: TIMEOUT of BOLT.
+            Style::Timeout => matches!(outcome, "timeout" | "status 7"),
+        };
+        let (right, wrong): (Vec<_>, Vec<_>) = summary
+            .outcomes
+            .into_iter()
+            .partition(|(outcome, _)| is_right(outcome));
+        let mut wrong: Vec<(String, u64)> = wrong;
+        if summary.surplus > 0 {
+            wrong.push(("surplus".into(), summary.surplus));
+        }
+        Called {
+            sent: summary.calls,
+            right: right.into_iter().map(|(_, count)| count).sum(),
+            first: summary.first.filter(|_| !wrong.is_empty()),
+            wrong,
+            p50_us: summary.p50_us,
+            p99_us: summary.p99_us,
+            protocol: summary.protocol,
+        }
+    }
 }

@@ -1,21 +1,63 @@
 //! A topology that is up: its pods' apps and sidecars, its config center, its names.
+//!
+//! [`Mesh::up`] brings it up and [`Mesh::down`] ends it; in between, [`call`] makes calls,
+//! [`control`] stops, kills, orders and asks whatever runs in it, [`shift`] changes who holds a
+//! port while calls go on, and [`ledger`] closes the account. Everything that happens is a
+//! [`Moment`] of one clock.
 
 pub mod call;
+pub mod control;
+pub mod http;
 pub mod spec;
+
+mod pod;
+mod rise;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use meshproof_record::case::Moment;
+use meshproof_sys::clock::Nanos;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Error;
-use crate::environment::{Backend, Environment, Escapes};
-use crate::sut::Sut;
+use crate::environment::{Backend, Capability, Environment, Escapes};
+use crate::process::Process;
+use crate::site::Site;
+use crate::sut::{self, Sut};
 
-pub use call::{Call, Called, Style};
+pub use call::{Call, Called, Calling, Style};
 pub use spec::{AppSpec, MeshSpec, PodSpec, Speaks};
+
+use pod::Member;
+
+/// The pod of the config center.
+pub const REGISTRY: &str = "registry";
+/// The pod of the VIP name service.
+pub const VIP: &str = "vip";
+
+/// Ports of production.
+pub(crate) mod port {
+    pub(crate) const INBOUND: u16 = 12200;
+    pub(crate) const APP: u16 = 12199;
+    pub(crate) const OUTBOUND: u16 = 12220;
+    pub(crate) const API: u16 = 13330;
+    pub(crate) const ADMIN: u16 = 12230;
+    /// Where an app takes orders.
+    pub(crate) const CONTROL: u16 = 12198;
+    /// The same, of an app that is there while another one leaves.
+    pub(crate) const CONTROL_TOO: u16 = 12197;
+    pub(crate) const CENTER: u16 = 9600;
+    pub(crate) const CENTER_CONTROL: u16 = 9601;
+    /// Names, where a pod has all ports to itself.
+    pub(crate) const NAMES: u16 = 53;
+    /// Names, where it has not.
+    pub(crate) const NAMES_HIGH: u16 = 9653;
+    pub(crate) const NAMES_CONTROL: u16 = 9654;
+}
 
 /// How a mesh is brought up.
 #[derive(Clone, Debug)]
@@ -31,6 +73,21 @@ pub struct Setting {
     pub folder: Option<PathBuf>,
     /// Seeded bugs of sidecars by pod, `*` for all. No scenario can read them.
     pub bugs: BTreeMap<String, Vec<String>>,
+    /// The site that it stands in.
+    pub site: Site,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Setting {
+            backend: None,
+            program: vec!["/proc/self/exe".into()],
+            suts: sut::shipped(),
+            folder: None,
+            bugs: BTreeMap::new(),
+            site: Site::default(),
+        }
+    }
 }
 
 /// Addresses of one pod, as its own programs and others use them.
@@ -52,16 +109,50 @@ pub struct Place {
 
 /// A mesh that is up. Dropping it ends everything in it.
 pub struct Mesh {
+    // The first that is dropped: programs of an environment that is gone need no signal.
     environment: Box<dyn Environment>,
     spec: MeshSpec,
+    setting: Setting,
+    pods: BTreeMap<String, Mutex<Member>>,
+    /// Config center and VIP names.
+    services: Mutex<BTreeMap<String, Process>>,
+    /// Where files of the environment stand.
+    root: PathBuf,
+    /// Where journals stand, as programs name it.
+    journals: PathBuf,
+    begun: Begun,
+    moments: Mutex<Vec<(Nanos, String, String)>>,
+    calls: Mutex<call::Calls>,
+}
+
+/// One moment on two clocks.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: Nanos,
+    wall_us: u64,
+}
+
+impl Begun {
+    fn now() -> Begun {
+        let wall = clock_gettime(ClockId::Realtime);
+        Begun {
+            at: Nanos::now(),
+            // The year 1970 is over.
+            wall_us: (wall.tv_sec as u64) * 1_000_000 + (wall.tv_nsec as u64) / 1000,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is held is a list or a map that is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Mesh {
     /// Brings it up: environment, config center, names, sidecars, apps; returns when every app
     /// that is to be published stands at the config center.
     pub fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
-        let _ = (spec, setting);
-        Err(Error::Refused("not there yet".into()))
+        rise::up(spec, setting)
     }
 
     /// What it runs in.
@@ -74,25 +165,100 @@ impl Mesh {
         &self.spec
     }
 
-    /// The addresses of a pod.
-    pub fn place(&self, pod: &str) -> Result<Place, Error> {
-        Err(Error::Refused(format!("no pod is called `{pod}`")))
+    /// How it was made.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
     }
 
-    /// Calls, and waits until every call has its end.
-    pub fn call(&self, call: &Call) -> Result<Called, Error> {
-        let _ = call;
-        Err(Error::Refused("not there yet".into()))
+    /// The addresses of a pod.
+    pub fn place(&self, pod: &str) -> Result<Place, Error> {
+        Ok(lock(self.member(pod)?).place.clone())
+    }
+
+    /// The adapter of a pod's sidecar; none: it has none.
+    pub fn sidecar_of(&self, pod: &str) -> Result<Option<Sut>, Error> {
+        let name = lock(self.member(pod)?).spec.sidecar.clone();
+        name.map(|name| self.sut(&name).cloned()).transpose()
+    }
+
+    /// Pods of apps and clients, in the order of the topology.
+    pub fn pods(&self) -> impl Iterator<Item = &str> {
+        self.spec.pods.iter().map(|(name, _)| name.value.as_str())
+    }
+
+    fn sut(&self, name: &str) -> Result<&Sut, Error> {
+        sut::find(&self.setting.suts, name)
+    }
+
+    fn member(&self, pod: &str) -> Result<&Mutex<Member>, Error> {
+        self.pods.get(pod).ok_or_else(|| {
+            let known: Vec<&str> = self.pods().collect();
+            let known = known.join(", ");
+            Error::Refused(format!("no pod is called `{pod}`; there are {known}"))
+        })
+    }
+
+    /// When it began: the zero of its timeline.
+    pub fn begun(&self) -> Nanos {
+        self.begun.at
+    }
+
+    /// A moment of the wall clock, in microseconds since 1970 as fixtures write it, in nanoseconds
+    /// since the mesh began.
+    pub fn since_begun(&self, wall_us: u64) -> u64 {
+        wall_us.saturating_sub(self.begun.wall_us) * 1000
+    }
+
+    /// Adds a line to the timeline, of now.
+    pub fn note(&self, seen_by: &str, what: impl Into<String>) {
+        self.note_at(Nanos::now(), seen_by, what);
+    }
+
+    /// Adds a line to the timeline.
+    pub fn note_at(&self, at: Nanos, seen_by: &str, what: impl Into<String>) {
+        lock(&self.moments).push((at, seen_by.to_owned(), what.into()));
     }
 
     /// What happened so far, in order.
     pub fn timeline(&self) -> Vec<Moment> {
-        Vec::new()
+        let mut moments: Vec<Moment> = lock(&self.moments)
+            .iter()
+            .map(|(at, seen_by, what)| Moment {
+                at_ns: at.since(self.begun.at),
+                seen_by: seen_by.clone(),
+                what: what.clone(),
+            })
+            .collect();
+        moments.sort_by_key(|moment| moment.at_ns);
+        moments
     }
 
-    /// Ends it; what tried to leave.
-    pub fn down(self) -> Result<Option<Escapes>, Error> {
-        self.environment.down()?;
-        Ok(None)
+    /// What tried to leave; none where the backend cannot tell.
+    pub fn escapes(&self) -> Result<Option<Escapes>, Error> {
+        match self.environment.can(Capability::Escapes) {
+            true => self.environment.escapes().map(Some),
+            false => Ok(None),
+        }
     }
+
+    /// Ends it; what tried to leave, where the backend can tell.
+    pub fn down(self) -> Result<Option<Escapes>, Error> {
+        let escapes = self.escapes()?;
+        self.environment.down()?;
+        Ok(escapes)
+    }
+
+    /// A file of the mesh, as its programs name it.
+    fn journal(&self, name: &str) -> PathBuf {
+        self.journals.join(name)
+    }
+
+    /// Where the output of a program goes, outside; none without a folder.
+    fn log_of(&self, name: &str) -> Option<PathBuf> {
+        log_of(self.setting.folder.as_deref(), name)
+    }
+}
+
+fn log_of(folder: Option<&Path>, name: &str) -> Option<PathBuf> {
+    folder.map(|folder| folder.join(format!("{name}.log")))
 }

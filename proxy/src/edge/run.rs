@@ -33,6 +33,8 @@ use crate::{Bugs, Config, routing};
 pub struct Options {
     /// Seeded bugs, beside those that the configuration names.
     pub bugs: Bugs,
+    /// Seeded bugs that are told to nobody: whoever judges the sidecar cannot ask it for them.
+    pub seeded: Bugs,
     /// Whether to take over from one of the same name that runs.
     pub upgrade: Upgrade,
     /// Where the configuration was read from: what a reload reads again. Without it there is
@@ -98,7 +100,8 @@ pub struct Proxy;
 impl Proxy {
     /// Binds every listener and starts the threads. When it returns, the sidecar serves.
     pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
-        let bugs = config.bugs.iter().copied().fold(options.bugs, Bugs::with);
+        let told = config.bugs.iter().copied().fold(options.bugs, Bugs::with);
+        let bugs = options.seeded.iter().fold(told, Bugs::with);
         let begin = Begin::of(&config, options.upgrade)?;
         let addresses = begin.addresses;
         let metrics = Arc::new(Metrics::default());
@@ -106,7 +109,7 @@ impl Proxy {
         let shared = Arc::new(Shared::new(
             addresses,
             Arc::clone(&config),
-            bugs,
+            (bugs, told),
             Arc::clone(&metrics),
         ));
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -22,6 +22,8 @@ pub(super) const EVENTS_KEPT: usize = 1024;
 pub(super) struct Shared {
     pub(super) addresses: Addresses,
     pub(super) bugs: Bugs,
+    /// Of these, those that `/state` names.
+    pub(super) told: Bugs,
     pub(super) metrics: Arc<Metrics>,
     pub(super) started: Timestamp,
     pub(super) started_ns: Nanos,
@@ -79,12 +81,13 @@ impl Shared {
     pub(super) fn new(
         addresses: Addresses,
         config: Arc<Config>,
-        bugs: Bugs,
+        (bugs, told): (Bugs, Bugs),
         metrics: Arc<Metrics>,
     ) -> Shared {
         Shared {
             addresses,
             bugs,
+            told,
             metrics,
             started: Timestamp::now(),
             started_ns: Nanos::now(),

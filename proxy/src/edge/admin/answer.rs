@@ -163,7 +163,7 @@ impl Admin {
             .collect();
         let shared = &self.shared;
         let (status, metrics, at) = (shared.status(), &shared.metrics, shared.addresses);
-        let bugs: Vec<&str> = shared.bugs.iter().map(|bug| bug.name()).collect();
+        let bugs: Vec<&str> = shared.told.iter().map(|bug| bug.name()).collect();
         let side = |n: usize| metrics.clients.get(n).map_or(0, |gauge| gauge.value());
         Reply::json(
             200,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 use meshproof_wire::registry::Push;
 
-use super::order::Turn;
 use crate::{Environment, Error};
 
 /// Longest line of the config center that is read.
@@ -18,6 +17,15 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 /// From one look at a port to the next.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// When a port began to take connections, or to refuse them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Not before: the begin of the last look that saw the other.
+    pub after: Nanos,
+    /// Not later: the end of the first look that saw it.
+    pub at: Nanos,
+}
+
 /// What a witness saw, and when.
 #[derive(Debug, Default)]
 struct Seen<T> {
@@ -25,7 +33,12 @@ struct Seen<T> {
     changed: Condvar,
 }
 
-impl<T> Seen<T> {
+impl<T: Clone> Seen<T> {
+    fn all(&self) -> Vec<(Nanos, T)> {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.0.clone()
+    }
+
     fn add(&self, seen: T) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.0.push((Nanos::now(), seen));
@@ -66,26 +79,30 @@ impl<T> Seen<T> {
     }
 }
 
-/// Listens to the pushes of one service.
+/// Listens to the config center's pushes, as a subscriber gets them.
 #[derive(Debug)]
-pub(super) struct Pushes {
+pub struct Pushes {
     seen: Arc<Seen<Push>>,
 }
 
 impl Pushes {
-    /// Subscribes from `pod`; ends with the environment.
-    pub(super) fn watch(
+    /// Subscribes from `pod`; ends with the environment, or when the config center cuts it off.
+    pub fn watch(
         environment: &dyn Environment,
         pod: &str,
         center: SocketAddr,
-        service: &str,
+        services: &[&str],
     ) -> Result<Pushes, Error> {
         let what = || format!("watching the config center at {center}");
         let mut stream = environment.connect(pod, center, Duration::from_secs(5))?;
         // Of HTTP/1.0, so that the body is not cut into chunks.
+        let query: Vec<String> = services
+            .iter()
+            .map(|service| format!("service={}", service.replace(':', "%3A")))
+            .collect();
         let request = format!(
-            "GET /v1/watch?service={} HTTP/1.0\r\nHost: {center}\r\nAccept: text/event-stream\r\n\r\n",
-            service.replace(':', "%3A")
+            "GET /v1/watch?{} HTTP/1.0\r\nHost: {center}\r\nAccept: text/event-stream\r\n\r\n",
+            query.join("&")
         );
         stream
             .write_all(request.as_bytes())
@@ -128,8 +145,23 @@ impl Pushes {
         Ok(Pushes { seen })
     }
 
-    /// When, at `from` or later, the list had `address` in it, or had not.
-    pub(super) fn lists(
+    /// The first push, at `from` or later, of which `wanted` says something.
+    pub fn until<T>(
+        &self,
+        from: Nanos,
+        limit: Duration,
+        wanted: impl Fn(&Push) -> Option<T>,
+    ) -> Option<(Nanos, T)> {
+        self.seen.first(from, limit, wanted)
+    }
+
+    /// Every push so far, with the moment at which it was read.
+    pub fn all(&self) -> Vec<(Nanos, Push)> {
+        self.seen.all()
+    }
+
+    /// When, at `from` or later, a list had `address` in it, or had not; and its revision.
+    pub fn lists(
         &self,
         address: SocketAddr,
         there: Presence,
@@ -150,7 +182,7 @@ impl Pushes {
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub enum Presence {
     /// It is.
     There,
     /// It is not.
@@ -158,7 +190,7 @@ pub(super) enum Presence {
 }
 
 /// Looks at a port from another pod, every millisecond, for as long as this lives.
-pub(super) struct Port<'a> {
+pub struct Port<'a> {
     seen: Arc<Seen<(Presence, Nanos)>>,
     stop: Arc<AtomicBool>,
     gap_ns: Arc<AtomicU64>,
@@ -166,7 +198,8 @@ pub(super) struct Port<'a> {
 }
 
 impl<'a> Port<'a> {
-    pub(super) fn watch<'e>(
+    /// Looks from `pod`, until this is dropped.
+    pub fn watch<'e>(
         scope: &'a std::thread::Scope<'a, 'e>,
         environment: &'e dyn Environment,
         pod: &'e str,
@@ -212,14 +245,14 @@ impl<'a> Port<'a> {
     }
 
     /// When, at `from` or later, it began to take connections or to refuse them.
-    pub(super) fn turns(&self, there: Presence, from: Nanos, limit: Duration) -> Option<Turn> {
+    pub fn turns(&self, there: Presence, from: Nanos, limit: Duration) -> Option<Turn> {
         let wanted = |(seen, after): &(Presence, Nanos)| (*seen == there).then_some(*after);
         let found = self.seen.first(from, limit, wanted);
         found.map(|(at, after)| Turn { after, at })
     }
 
     /// The longest time between two looks: what was measured may be late by that.
-    pub(super) fn longest_gap(&self) -> Duration {
+    pub fn longest_gap(&self) -> Duration {
         Duration::from_nanos(self.gap_ns.load(Ordering::Relaxed))
     }
 }
