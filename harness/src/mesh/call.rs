@@ -71,6 +71,9 @@ pub struct Call {
     pub vip: Option<String>,
     /// How long each may take.
     pub timeout: Duration,
+    /// How much longer than the frame says an answer is waited for: time for a sidecar to say that
+    /// the call timed out.
+    pub grace: Duration,
     /// Calls of each connection that wait for answers at any time.
     pub depth: usize,
     /// Calls a second over all connections, whatever comes back; none: as fast as answers come.
@@ -92,6 +95,7 @@ impl Call {
             connections: 1,
             vip: None,
             timeout: Duration::from_secs(3),
+            grace: Duration::ZERO,
             depth: 1,
             rate: None,
             version: "1.0".to_owned(),
@@ -162,7 +166,8 @@ impl Mesh {
         if call.style != Style::Timeout {
             return self.begin(call)?.join();
         }
-        let slow = u64::try_from(call.timeout.as_millis()).unwrap_or(u64::MAX) * 3;
+        let patience = call.timeout + call.grace;
+        let slow = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX / 3) * 3;
         let apps = || self.pods().filter(|pod| self.has_app(pod));
         for pod in apps() {
             self.order_app(pod, &format!("{{\"delay_ms\":{slow}}}"))?;
@@ -220,6 +225,10 @@ impl Mesh {
             None => add("depth", call.depth.to_string()),
         }
         add("timeout", call.timeout.as_millis().to_string());
+        if call.style == Style::Timeout {
+            add("grace", call.grace.as_millis().to_string());
+            add("expect", "timeout".to_owned());
+        }
         add("service-version", call.version.clone());
         add("log", journal.to_string_lossy().into_owned());
         if let Some(speech) = call.speech {
