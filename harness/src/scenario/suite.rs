@@ -1,0 +1,329 @@
+//! Many stories: side by side, each on a mesh of its own, and what is told of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use meshproof_record::case::{Case, CaseKind, Choice};
+use meshproof_record::event::Event;
+use meshproof_record::verdict::{Claim, Lacking, Verdict, overall};
+use meshproof_sys::clock::Nanos;
+
+use super::Story;
+use super::account::Account;
+use super::needs::Offer;
+use super::teller::{Ended, Tell, Teller, allowances};
+use super::world::World;
+use crate::Error;
+
+/// Stories at a time at most.
+pub const JOBS_MAX: usize = 64;
+
+/// One story to be told.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Which, by its place among the stories.
+    pub story: usize,
+    /// The seeded bug that all sidecars have on, of a proof.
+    pub bug: Option<String>,
+}
+
+/// How stories are told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// So many at a time, at most [`JOBS_MAX`].
+    pub jobs: usize,
+    /// The record's folder of artefacts: evidence of failures goes there.
+    pub artefacts: PathBuf,
+    /// What is typed behind `meshproof run STORY` to run it again: ` --backend process`.
+    pub again: String,
+    /// Values that are told of every case: site, sidecars.
+    pub choices: Vec<Choice>,
+}
+
+/// A mesh that is up, for a story.
+pub(crate) trait Stand: World {
+    /// Writes everything that is needed to understand a failure into a folder; the files.
+    fn evidence(&self, case: &Case, account: &Account, folder: &Path)
+    -> Result<Vec<String>, Error>;
+    /// Ends it.
+    fn down(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Brings meshes up.
+pub(crate) trait Maker: Sync {
+    /// What a story can be offered, before anything is started.
+    fn offer(&self, story: &Story) -> Result<Offer, Error>;
+    /// The mesh of a story.
+    fn up(&self, story: &Story, bug: Option<&str>) -> Result<Box<dyn Stand + Send>, Error>;
+    /// Called with the mesh of a failed story, before it goes.
+    fn failed(&self, case: &Case, stand: &dyn Stand);
+}
+
+/// Tells them; `told` hears every event, on the thread of the caller. Cases come in the order in
+/// which they end; the result is in the order of the jobs, without those that `stop` kept from
+/// beginning.
+pub(crate) fn run(
+    stories: &[Story],
+    jobs: &[Job],
+    options: &Options,
+    maker: &dyn Maker,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(Event),
+) -> Vec<Case> {
+    let next = AtomicUsize::new(0);
+    let cases: Mutex<Vec<(usize, Case)>> = Mutex::default();
+    let (tell, heard) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, JOBS_MAX).min(jobs.len()) {
+            let (tell, next, cases) = (tell.clone(), &next, &cases);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(number) else { return };
+                    let Some(story) = stories.get(job.story) else {
+                        continue;
+                    };
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let case = one(story, job, options, maker, stop, &tell);
+                    let _ = tell.send(Event::CaseEnded { case: case.clone() });
+                    cases
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((number, case));
+                }
+            });
+        }
+        drop(tell);
+        for event in heard {
+            told(event);
+        }
+    });
+    let mut cases = cases.into_inner().unwrap_or_else(PoisonError::into_inner);
+    cases.sort_by_key(|(number, _)| *number);
+    cases.into_iter().map(|(_, case)| case).collect()
+}
+
+/// The id of a case.
+pub(crate) fn id(story: &Story, bug: Option<&str>) -> String {
+    match bug {
+        Some(bug) => format!("{}+{bug}", story.scenario.scenario),
+        None => story.scenario.scenario.value.clone(),
+    }
+}
+
+fn one(
+    story: &Story,
+    job: &Job,
+    options: &Options,
+    maker: &dyn Maker,
+    stop: &AtomicBool,
+    tell: &mpsc::Sender<Event>,
+) -> Case {
+    let bug = job.bug.as_deref();
+    let id = id(story, bug);
+    let begun = Nanos::now();
+    // Whoever listens no more has had enough.
+    let send = |event| drop(tell.send(event));
+    send(Event::CaseStarted { case: id.clone() });
+    let again = &options.again;
+    let mut case = Case {
+        id: id.clone(),
+        kind: match bug {
+            Some(_) => CaseKind::Proof,
+            None => CaseKind::Scenario,
+        },
+        about: story.scenario.about.clone(),
+        choices: options.choices.clone(),
+        verdict: Verdict::Invalid,
+        claims: Vec::new(),
+        took_ns: 0,
+        rerun: match bug {
+            Some(bug) => format!("meshproof run {}{again} --prove --bug {bug}", story.file),
+            None => format!("meshproof run {}{again}", story.file),
+        },
+        evidence: Vec::new(),
+    };
+    if let Some(bug) = bug {
+        case.choices.push(Choice {
+            axis: "bug".to_owned(),
+            value: bug.to_owned(),
+        });
+    }
+    let needs = story.scenario.needs.iter().chain(&story.mesh.needs);
+    let stand = match maker.offer(story) {
+        Ok(offer) => match offer.lacks(needs.map(|need| need.as_str())) {
+            Some(lack) => Err(lack),
+            None => maker.up(story, bug).map_err(|error| not_up(&error)),
+        },
+        Err(error) => Err(not_up(&error)),
+    };
+    match stand {
+        Err(claim) => case.claims.push(claim),
+        Ok(stand) => {
+            let teller_stop = (stop, tell);
+            tell_on(story, &mut case, stand.as_ref(), begun, teller_stop);
+            case.verdict = overall(&case.claims);
+            finish(story, &mut case, stand, options, maker);
+        }
+    }
+    case.verdict = overall(&case.claims);
+    if let Some(bug) = bug {
+        turn(&mut case, bug);
+    }
+    case.took_ns = Nanos::now().since(begun);
+    case
+}
+
+/// Tells a story on a mesh that is up, and judges it.
+fn tell_on(
+    story: &Story,
+    case: &mut Case,
+    stand: &dyn Stand,
+    begun: Nanos,
+    (stop, tell): (&AtomicBool, &mpsc::Sender<Event>),
+) {
+    let told = Mutex::new(tell.clone());
+    let id = case.id.clone();
+    let hear = |what: Tell| {
+        let event = match what {
+            Tell::Stepped(step) => Event::Stepped {
+                case: id.clone(),
+                step,
+            },
+            Tell::Seen(moment) => Event::Seen {
+                case: id.clone(),
+                moment,
+            },
+        };
+        // Branches tell side by side; whoever listens no more has had enough.
+        drop(told.lock().unwrap_or_else(PoisonError::into_inner).send(event));
+    };
+    let world: &dyn World = stand;
+    let ended = Teller::new(world, &story.scenario, stop, &hear, begun).run(&story.scenario);
+    case.claims.push(steps_claim(&ended, stop));
+    match account(story, stand) {
+        Ok(account) => case.claims.extend(account.claim()),
+        Err(error) => case
+            .claims
+            .push(Claim::new("ledger", Verdict::Invalid, error.to_string())),
+    }
+    case.claims.push(escapes_claim(stand));
+    for moment in stand.timeline() {
+        hear(Tell::Seen(moment));
+    }
+}
+
+fn account(story: &Story, world: &dyn World) -> Result<Account, Error> {
+    let allowed = allowances(&story.scenario);
+    world.account(&|step| allowed.get(&step).cloned().unwrap_or_default())
+}
+
+fn steps_claim(ended: &Ended, stop: &AtomicBool) -> Claim {
+    let Ended { held, steps, .. } = *ended;
+    match &ended.broken {
+        Some((number, Verdict::Unsupported, why)) => {
+            Claim::unsupported("steps", Lacking::Machine, format!("step {number}: {why}"))
+        }
+        Some((number, verdict, why)) => {
+            let why = format!("step {number} of {steps}: {why}");
+            Claim::new("steps", *verdict, why)
+        }
+        None if held < steps || stop.load(Ordering::Relaxed) => {
+            let why = format!("stopped after {held} of {steps} steps");
+            Claim::new("steps", Verdict::Invalid, why)
+        }
+        None => Claim::new("steps", Verdict::Pass, format!("{held} of {steps} steps held")),
+    }
+}
+
+fn escapes_claim(world: &dyn World) -> Claim {
+    const NAME: &str = "escapes";
+    match world.escapes() {
+        Ok(escapes) if escapes.packets == 0 => {
+            Claim::new(NAME, Verdict::Pass, "0 packets tried to leave the mesh")
+        }
+        Ok(escapes) => {
+            let some = escapes.samples.join("; ");
+            let why = format!("{} packets tried to leave the mesh: {some}", escapes.packets);
+            Claim::new(NAME, Verdict::Fail, why)
+        }
+        Err(error @ Error::Unsupported { .. }) => {
+            Claim::unsupported(NAME, Lacking::Machine, error.to_string())
+        }
+        Err(error) => Claim::new(NAME, Verdict::Invalid, error.to_string()),
+    }
+}
+
+/// Evidence where it is needed, and the end of the mesh.
+fn finish(
+    story: &Story,
+    case: &mut Case,
+    stand: Box<dyn Stand + Send>,
+    options: &Options,
+    maker: &dyn Maker,
+) {
+    // A proof is meant to fail: its evidence would tell of a bug that everybody knows.
+    let wanted = case.kind != CaseKind::Proof
+        && matches!(case.verdict, Verdict::Fail | Verdict::Invalid);
+    if wanted {
+        let account = account(story, stand.as_ref()).unwrap_or_default();
+        let folder = options.artefacts.join(&case.id);
+        let kept = std::fs::create_dir_all(&folder)
+            .map_err(Error::io(format!("making {}", folder.display())))
+            .and_then(|()| stand.evidence(case, &account, &folder));
+        match kept {
+            Ok(files) => case.evidence = files,
+            Err(error) => case
+                .claims
+                .push(Claim::new("evidence", Verdict::Invalid, error.to_string())),
+        }
+        maker.failed(case, stand.as_ref());
+    }
+    if let Err(error) = stand.down() {
+        let why = format!("the mesh did not end: {error}");
+        case.claims.push(Claim::new("end", Verdict::Invalid, why));
+    }
+}
+
+/// What follows when a mesh did not come up.
+fn not_up(error: &Error) -> Claim {
+    match error {
+        Error::Unsupported { .. } => {
+            Claim::unsupported("mesh", Lacking::Machine, error.to_string())
+        }
+        // A sidecar that does not start is a finding: the environment did.
+        Error::NotReady { .. } => Claim::new("mesh", Verdict::Fail, error.to_string()),
+        _ => Claim::new("mesh", Verdict::Invalid, error.to_string()),
+    }
+}
+
+/// A proof holds when its story does not.
+fn turn(case: &mut Case, bug: &str) {
+    let broken = case.claims.iter().find(|claim| claim.verdict == Verdict::Fail);
+    let claim = match (case.verdict, broken) {
+        (Verdict::Fail, Some(claim)) => Claim::new(
+            "caught",
+            Verdict::Pass,
+            format!("`{bug}` is caught: {}: {}", claim.name, claim.why),
+        ),
+        (Verdict::Pass, _) => Claim::new(
+            "caught",
+            Verdict::Fail,
+            format!("`{bug}` is not caught: the story holds with it"),
+        ),
+        _ => match case.claims.first() {
+            Some(first) => Claim {
+                name: "caught".to_owned(),
+                ..first.clone()
+            },
+            None => Claim::new("caught", Verdict::Invalid, "nothing ran"),
+        },
+    };
+    case.verdict = claim.verdict;
+    case.claims = vec![claim];
+}
