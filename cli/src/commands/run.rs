@@ -1,0 +1,377 @@
+//! `meshproof run`.
+
+mod files;
+mod print;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use meshproof_harness::Backend;
+use meshproof_harness::mesh::Setting;
+use meshproof_harness::scenario::suite::{self, Job, Keep, Options};
+use meshproof_harness::scenario::{Story, plan, prove};
+use meshproof_harness::site::{self, Site};
+use meshproof_harness::sut::{Sut, Suts};
+use meshproof_proxy::Bug;
+use meshproof_record::case::{Case, CaseKind, Choice};
+use meshproof_record::event::Event;
+use meshproof_record::report::{View, json, terminal};
+use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
+use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, Verdict};
+
+use crate::exit::{self, Failure};
+
+/// Tell stories on meshes, and judge them
+///
+/// A story is a file, the name of one that ships, or a folder of them. Each is told on a mesh of
+/// its own; what is shown is in the record.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit: 0 when every story held, 1 when one did not, 2 for a story that is wrong (line and caret are
+shown), 3 when nothing could be shown, 4 when this machine cannot run them, 130 after Ctrl-C.
+
+Examples:
+  meshproof run heartbeat-lost
+  meshproof run scenarios --jobs 4
+  meshproof run heartbeat-lost --plan
+  meshproof run my-story.yaml --keep
+  meshproof run --failed meshproof-runs/01K…
+  meshproof run scenarios --backend process --site public-cloud-like
+  meshproof run scenarios --sut reference=./sidecar-new
+  meshproof run scenarios --prove                 every seeded bug must be caught
+  meshproof run --list")]
+pub(crate) struct Args {
+    /// Stories: names of those that ship, files, folders
+    #[arg(value_name = "STORY", required_unless_present_any = ["failed", "list"])]
+    stories: Vec<String>,
+    /// Tell those again that did not hold in this record
+    #[arg(long, value_name = "RECORD")]
+    failed: Option<PathBuf>,
+    /// List the stories and topologies that ship, and end
+    #[arg(long)]
+    list: bool,
+    /// Print what would be done, numbered, and end
+    #[arg(long)]
+    plan: bool,
+    /// Show that the stories catch what they claim to: all bugs off, then each bug on
+    #[arg(long)]
+    prove: bool,
+    /// With --prove: only this seeded bug; may be repeated
+    #[arg(long, value_name = "NAME", requires = "prove")]
+    bug: Vec<Bug>,
+    /// Leave the mesh of a story that did not hold up until Enter or Ctrl-C
+    #[arg(long, conflicts_with = "prove")]
+    keep: bool,
+    /// So many stories at a time; default: twice the processors
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    jobs: Option<u64>,
+    /// What meshes are made of; default: the best that this machine allows
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<Made>,
+    /// A binary in the place of an adapter's, or beside it: reference=./new, mosn=./mosn; may be
+    /// repeated
+    #[arg(long, value_name = "NAME=BINARY")]
+    sut: Vec<String>,
+    /// An adapter in a file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    sut_file: Vec<PathBuf>,
+    /// The site: the name of one that ships, or a file
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Where the record goes (default: meshproof-runs/<id>)
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// What goes to stdout
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// Exit 0 where all that is wrong is that this machine cannot run it
+    #[arg(long)]
+    allow_unsupported: bool,
+}
+
+/// What meshes are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Made {
+    /// A network namespace per pod
+    Netns,
+    /// A loopback address per pod
+    Process,
+}
+
+/// What goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A summary for people
+    Human,
+    /// The summary for programs, as `report --json` writes it
+    Json,
+}
+
+/// Reads, checks, tells, records, and says what was shown.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    if args.list {
+        return print::shipped();
+    }
+    let usage = |error: meshproof_harness::Error| Failure::Usage(error.to_string());
+    let mut suts = Suts::default();
+    for path in &args.sut_file {
+        suts.add(read_sut(path)?);
+    }
+    for text in &args.sut {
+        suts.choose(text).map_err(usage)?;
+    }
+    let site = site_of(args.site.as_deref())?;
+    let bugs: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
+    let wanted = match &args.failed {
+        Some(folder) => files::failed(folder)?,
+        None => args.stories.clone(),
+    };
+    let stories = files::load(&wanted, &bugs, &suts)?;
+    if stories.is_empty() {
+        return Err(Failure::Usage("no story is named".to_owned()));
+    }
+    if args.plan {
+        return print::plans(&stories);
+    }
+    let chosen: Vec<&str> = match args.bug.is_empty() {
+        true => bugs,
+        false => args.bug.iter().map(|bug| bug.name()).collect(),
+    };
+    let jobs = match args.prove {
+        true => prove::jobs(&stories, &chosen),
+        false => (0..stories.len())
+            .map(|story| Job { story, bug: None })
+            .collect(),
+    };
+    let setting = Setting {
+        backend: args.backend.map(|made| match made {
+            Made::Netns => Backend::Netns,
+            Made::Process => Backend::Process,
+        }),
+        suts: suts.all().to_vec(),
+        site,
+        ..Setting::default()
+    };
+    tell(&args, &stories, &jobs, &chosen, &setting, &suts)
+}
+
+fn tell(
+    args: &Args,
+    stories: &[Story],
+    jobs: &[Job],
+    bugs: &[&str],
+    setting: &Setting,
+    suts: &Suts,
+) -> Result<u8, Failure> {
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        0,
+        Timestamp::now(),
+    );
+    let folder = args
+        .record
+        .clone()
+        .unwrap_or_else(|| store::default_folder(&start));
+    let mut writer = Writer::create(&folder, start).map_err(stored)?;
+    let begun = meshproof_sys::clock::Nanos::now();
+    let at_ns = || meshproof_sys::clock::Nanos::now().since(begun);
+    let name = match stories {
+        [story] => story.scenario.scenario.value.clone(),
+        _ => "scenarios".to_owned(),
+    };
+    let choices = vec![
+        Choice {
+            axis: "site".to_owned(),
+            value: setting.site.site.clone(),
+        },
+        Choice {
+            axis: "sut".to_owned(),
+            value: suts.axis().join(","),
+        },
+    ];
+    let cases = jobs
+        .iter()
+        .filter_map(|job| Some((job, stories.get(job.story)?)))
+        .map(|(job, story)| (suite::id(story, job.bug.as_deref()), choices.clone()))
+        .collect();
+    let planned = Event::Planned {
+        name,
+        axes: Vec::new(),
+        cases,
+    };
+    writer.event(at_ns(), planned).map_err(stored)?;
+    let options = Options {
+        jobs: args.jobs.map_or_else(usual_jobs, |jobs| jobs as usize),
+        artefacts: writer.artefacts().map_err(stored)?,
+        again: again(args),
+        choices,
+        keep: match args.keep {
+            true => Keep::Failed,
+            false => Keep::Nothing,
+        },
+    };
+    let stop = stopped();
+    let mut progress = print::Progress::new(jobs.len(), io::stderr().is_terminal());
+    let mut broken = None;
+    let cases = suite::tell(stories, jobs, &options, setting, &stop, &mut |event| {
+        progress.hear(&event);
+        if let Err(error) = writer.event(at_ns(), event) {
+            broken.get_or_insert(error);
+        }
+    });
+    progress.end();
+    if let Some(error) = broken {
+        return Err(stored(error));
+    }
+    let table = args.prove.then(|| prove::table(stories, bugs, &cases));
+    let mut claims = claims(&cases);
+    if let Some(table) = &table {
+        claims.extend(table.claims(&cases));
+    }
+    let end = match stop.load(Ordering::Relaxed) {
+        true => End::Interrupted,
+        false => End::Finished,
+    };
+    for claim in &claims {
+        let claim = claim.clone();
+        writer.event(at_ns(), Event::Claimed { claim }).map_err(stored)?;
+    }
+    writer
+        .finish(Ending {
+            now: Timestamp::now(),
+            at_ns: at_ns(),
+            end,
+            claims,
+            capture: None,
+            replay: None,
+            latency: None,
+            lateness: None,
+        })
+        .map_err(stored)?;
+    say(args, &folder, table.as_ref())
+}
+
+/// Says what the record says: every report is made from it.
+fn say(args: &Args, folder: &std::path::Path, table: Option<&prove::Table>) -> Result<u8, Failure> {
+    let record = Record::open(folder).map_err(stored)?;
+    let view = View::of(&record).map_err(stored)?;
+    let policy = Policy {
+        on_unsupported: match args.allow_unsupported {
+            true => OnUnsupported::Allow,
+            false => OnUnsupported::Exit4,
+        },
+        ..Policy::USUAL
+    };
+    let code = view.exit_code(&policy);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Human => {
+            if let Some(table) = table {
+                print::table(&mut out, table)?;
+            }
+            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
+            let folder = folder.display();
+            writeln!(out, "\nreport: meshproof report {folder} --html report.html")?;
+        }
+        Format::Json => {
+            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
+            out.write_all(json::json(views, verdict, code, &policy).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(code)
+}
+
+/// One claim for each story; of proofs the table makes them.
+fn claims(cases: &[Case]) -> Vec<Claim> {
+    cases
+        .iter()
+        .filter(|case| case.kind == CaseKind::Scenario)
+        .map(|case| {
+            let worst = case.claims.iter().find(|claim| claim.verdict == case.verdict);
+            let why = match (case.verdict, worst) {
+                (Verdict::Pass, _) | (_, None) => {
+                    let first = case.claims.first();
+                    first.map_or_else(|| "nothing ran".to_owned(), |claim| claim.why.clone())
+                }
+                (_, Some(claim)) => format!("{}: {}", claim.name, claim.why),
+            };
+            Claim {
+                lacking: worst.and_then(|claim| claim.lacking),
+                ..Claim::new(case.id.clone(), case.verdict, why)
+            }
+        })
+        .collect()
+}
+
+/// What is typed behind the story to run it again.
+fn again(args: &Args) -> String {
+    let mut again = String::new();
+    let mut add = |name: &str, value: &str| {
+        again.push_str(&format!(" --{name} {value}"));
+    };
+    if let Some(made) = args.backend {
+        let backend = match made {
+            Made::Netns => Backend::Netns,
+            Made::Process => Backend::Process,
+        };
+        add("backend", backend.name());
+    }
+    args.sut.iter().for_each(|sut| add("sut", sut));
+    for path in &args.sut_file {
+        add("sut-file", &path.display().to_string());
+    }
+    args.site.iter().for_each(|site| add("site", site));
+    again
+}
+
+/// Most of what a story does is to wait.
+fn usual_jobs() -> usize {
+    std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * 2)
+}
+
+/// Set by Ctrl-C; a second one kills.
+fn stopped() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    // A handler that is there already is another run's of this process.
+    let _ = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    });
+    stop
+}
+
+fn read_sut(path: &std::path::Path) -> Result<Sut, Failure> {
+    let (name, text) = files::text(path)?;
+    Sut::parse(&name, &text).map_err(files::diagnostic)
+}
+
+fn site_of(wanted: Option<&str>) -> Result<Site, Failure> {
+    let shipped = site::shipped();
+    let Some(wanted) = wanted else {
+        return Ok(shipped.into_iter().next().unwrap_or_default());
+    };
+    let names: Vec<String> = shipped.iter().map(|site| site.site.clone()).collect();
+    if let Some(site) = shipped.into_iter().find(|site| site.site == wanted) {
+        return Ok(site);
+    }
+    let path = std::path::Path::new(wanted);
+    if !path.is_file() {
+        let names = names.join(", ");
+        return Err(Failure::Usage(format!(
+            "there is no site `{wanted}`; there are {names}, or a file can be named"
+        )));
+    }
+    let (name, text) = files::text(path)?;
+    Site::parse(&name, &text).map_err(files::diagnostic)
+}
+
+fn stored(error: StoreError) -> Failure {
+    Failure::Usage(error.to_string())
+}

@@ -1,0 +1,170 @@
+//! Which stories are meant: names, files, folders, what failed in a record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use meshproof_harness::scenario::{self, Known, Story, shipped};
+use meshproof_harness::site;
+use meshproof_harness::sut::Suts;
+use meshproof_input::Problem;
+use meshproof_record::event::Event;
+use meshproof_record::store::Record;
+use meshproof_record::verdict::Verdict;
+
+use crate::exit::Failure;
+
+pub(super) fn diagnostic(problem: Problem) -> Failure {
+    Failure::Diagnostic(Box::new(miette::Report::new(problem)))
+}
+
+/// A file's name for showing, and its text.
+pub(super) fn text(path: &Path) -> Result<(String, String), Failure> {
+    let name = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| Failure::Io(name.clone(), error))?;
+    let text = meshproof_input::text(&name, bytes).map_err(diagnostic)?;
+    Ok((name, text))
+}
+
+/// Where a story stands.
+enum Place {
+    /// In the binary.
+    Shipped(&'static str, &'static str),
+    /// On disk.
+    File(PathBuf),
+}
+
+/// Reads and checks them all; the first that is wrong is told.
+pub(super) fn load(
+    wanted: &[String],
+    bugs: &[&str],
+    suts: &Suts,
+) -> Result<Vec<Story>, Failure> {
+    let suts: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
+    let sites = site::shipped();
+    let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
+    let known = Known {
+        bugs,
+        suts: &suts,
+        sites: &sites,
+    };
+    let mut places = Vec::new();
+    for wanted in wanted {
+        find(wanted, &mut places)?;
+    }
+    let mut stories: Vec<Story> = Vec::new();
+    for place in places {
+        let story = one(&place, &known)?;
+        let name = &story.scenario.scenario;
+        if let Some(other) = stories
+            .iter()
+            .find(|other| other.scenario.scenario == *name)
+        {
+            if other.file == story.file {
+                continue;
+            }
+            return Err(Failure::Usage(format!(
+                "two stories are called `{name}`: {} and {}",
+                other.file, story.file
+            )));
+        }
+        stories.push(story);
+    }
+    Ok(stories)
+}
+
+fn find(wanted: &str, places: &mut Vec<Place>) -> Result<(), Failure> {
+    let path = Path::new(wanted);
+    if path.is_dir() {
+        let cannot = |error| Failure::Io(wanted.to_owned(), error);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let yaml = path.extension().is_some_and(|kind| kind == "yaml");
+            if yaml && path.is_file() {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            return Err(Failure::Usage(format!("no story stands in {wanted}")));
+        }
+        files.sort();
+        places.extend(files.into_iter().map(Place::File));
+        return Ok(());
+    }
+    if path.is_file() {
+        places.push(Place::File(path.to_path_buf()));
+        return Ok(());
+    }
+    if wanted == "scenarios" {
+        let all = shipped::STORIES.iter();
+        places.extend(all.map(|(name, text)| Place::Shipped(name, text)));
+        return Ok(());
+    }
+    let names: Vec<&str> = shipped::STORIES.iter().map(|(name, _)| *name).collect();
+    let found = shipped::STORIES.iter().find(|(name, _)| *name == wanted);
+    let Some((name, text)) = found else {
+        let help = match meshproof_input::suggestion(wanted, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`meshproof run --list` names those that ship".to_owned(),
+        };
+        return Err(Failure::Usage(format!(
+            "there is no story and no file `{wanted}`; {help}"
+        )));
+    };
+    places.push(Place::Shipped(name, text));
+    Ok(())
+}
+
+fn one(place: &Place, known: &Known<'_>) -> Result<Story, Failure> {
+    match place {
+        Place::Shipped(name, text) => {
+            let topologies =
+                |name: &str| Some((name.to_owned(), shipped::topology(name)?.to_owned()));
+            scenario::load(name, text, &topologies, known).map_err(diagnostic)
+        }
+        Place::File(path) => {
+            let (name, text) = text(path)?;
+            let beside = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+            let topologies = |name: &str| topology(&beside, name);
+            scenario::load(&name, &text, &topologies, known).map_err(diagnostic)
+        }
+    }
+}
+
+/// A topology that a story names: a file beside it, one of the folder `topologies` beside it, or
+/// one that ships.
+fn topology(beside: &Path, name: &str) -> Option<(String, String)> {
+    let files = [
+        beside.join(name),
+        beside.join("topologies").join(format!("{name}.yaml")),
+    ];
+    let file = files.iter().find(|path| path.is_file());
+    match file {
+        Some(path) => text(path).ok(),
+        None => Some((name.to_owned(), shipped::topology(name)?.to_owned())),
+    }
+}
+
+/// The stories that did not hold in a record, as they were named then.
+pub(super) fn failed(folder: &Path) -> Result<Vec<String>, Failure> {
+    let wrong = |error: meshproof_record::store::StoreError| Failure::Usage(error.to_string());
+    let record = Record::open(folder).map_err(wrong)?;
+    let mut wanted = Vec::new();
+    for entry in record.events().map_err(wrong)? {
+        let Event::CaseEnded { case } = entry.map_err(wrong)?.event else {
+            continue;
+        };
+        if matches!(case.verdict, Verdict::Fail | Verdict::Invalid) {
+            // The command that runs it again names it as it was named.
+            let story = case.rerun.split_whitespace().nth(2).map(str::to_owned);
+            wanted.extend(story.filter(|story| !wanted.contains(story)));
+        }
+    }
+    match wanted.is_empty() {
+        true => Err(Failure::Usage(format!(
+            "every story of {} held: there is nothing to tell again",
+            folder.display()
+        ))),
+        false => Ok(wanted),
+    }
+}
