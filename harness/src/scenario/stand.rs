@@ -1,0 +1,200 @@
+//! A mesh that a story is told on.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meshproof_record::case::{Case, Moment};
+use meshproof_sys::clock::Nanos;
+use serde_json::{Value, json};
+
+use super::account::{Account, Made, Sighting};
+use super::check;
+use super::evidence;
+use super::look::Registry;
+use super::model::{
+    Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Muted, Program, RawOutcome,
+    RegistryOrder, Replay, VipOrder,
+};
+use super::probe::Probe;
+use super::suite::Stand;
+use super::value::Scalar;
+use super::world::{Answered, Look, Told, World};
+use crate::mesh::call::{Speech, Style};
+use crate::mesh::control::Part;
+use crate::mesh::{self, Mesh, http};
+use crate::process::Signal;
+use crate::{Error, Escapes};
+
+/// Longer than anything but calls takes on a machine that works.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A mesh, and what was done to it by a story.
+pub(super) struct Hall {
+    pub(super) mesh: Mesh,
+    /// Journals and logs stand here.
+    pub(super) folder: PathBuf,
+    /// Keeps the folder, where it goes with the mesh.
+    pub(super) _kept: Option<Box<dyn Send + Sync>>,
+    pub(super) registry: Registry,
+    /// Journals of callers, and the step of each.
+    calls: Mutex<Vec<(u32, CallStyle, PathBuf)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is held is a list that is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn part(program: Program) -> Part {
+    match program {
+        Program::App => Part::App,
+        Program::Sidecar => Part::Sidecar,
+    }
+}
+
+fn refused(why: impl Into<String>) -> Error {
+    Error::Refused(why.into())
+}
+
+impl Hall {
+    pub(super) fn new(
+        mesh: Mesh,
+        folder: PathBuf,
+        kept: Option<Box<dyn Send + Sync>>,
+    ) -> Hall {
+        Hall {
+            mesh,
+            folder,
+            _kept: kept,
+            registry: Registry::default(),
+            calls: Mutex::default(),
+        }
+    }
+
+    fn services(&self) -> Vec<String> {
+        check::services(self.mesh.spec())
+    }
+
+    fn service(&self, asked: Option<&str>) -> Result<String, Error> {
+        check::service(self.mesh.spec(), asked)
+            .ok_or_else(|| refused(format!("no service is called `{}`", asked.unwrap_or("?"))))
+    }
+
+    /// Orders of JSON need full names and addresses.
+    fn services_of(&self, asked: &[meshproof_input::Spanned<String>]) -> Result<Value, Error> {
+        let names = asked.iter().map(|one| self.service(Some(one)));
+        let names: Vec<String> = names.collect::<Result<_, _>>()?;
+        Ok(names.into())
+    }
+
+    fn addresses(&self, pods: &[&str]) -> Result<Vec<String>, Error> {
+        let all = pods.iter().map(|pod| Ok(self.mesh.place(pod.trim())?.inbound.to_string()));
+        all.collect()
+    }
+
+    /// What the last list of a service says.
+    fn pushed(&self, service: &str) -> Result<Option<meshproof_wire::registry::Push>, Error> {
+        let services = self.services();
+        let services: Vec<&str> = services.iter().map(String::as_str).collect();
+        Ok(self.registry.last(
+            self.mesh.environment(),
+            mesh::VIP,
+            self.mesh.center()?,
+            &services,
+            service,
+        ))
+    }
+
+    /// What apps saw, by their journals.
+    fn sightings(&self) -> Result<Vec<(Nanos, String, Value)>, Error> {
+        let mut all = Vec::new();
+        for pod in self.mesh.pods() {
+            for journal in self.mesh.app_journals(pod)? {
+                for line in evidence::lines(&journal)? {
+                    let at_us = line.get("at_us").and_then(Value::as_u64).unwrap_or(0);
+                    let at = self.mesh.begun().plus_ns(self.mesh.since_begun(at_us));
+                    all.push((at, pod.to_owned(), line));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn made(&self) -> Result<Vec<Made>, Error> {
+        let mut all = Vec::new();
+        let calls = lock(&self.calls).clone();
+        for (step, style, journal) in calls {
+            for line in evidence::lines(&journal)? {
+                let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+                let outcome = text("outcome");
+                let right = match style {
+                    CallStyle::Sync | CallStyle::Large | CallStyle::Timeout => outcome == "ok",
+                    CallStyle::Oneway => outcome == "sent",
+                    CallStyle::Exception => outcome == "exception",
+                    CallStyle::Heartbeat => continue,
+                };
+                all.push(Made {
+                    step,
+                    trace: text("trace").to_owned(),
+                    outcome: outcome.to_owned(),
+                    right,
+                    oneway: style == CallStyle::Oneway,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// How often each app saw the calls of a journal.
+    fn seen_by(&self, journal: &Path) -> Result<Vec<(String, u64)>, Error> {
+        let traces: std::collections::BTreeSet<String> = evidence::lines(journal)?
+            .iter()
+            .filter_map(|line| Some(line.get("trace")?.as_str()?.to_owned()))
+            .collect();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for pod in self.mesh.pods().filter(|pod| self.mesh.has_app(pod)) {
+            counts.insert(pod.to_owned(), 0);
+        }
+        for (_, pod, line) in self.sightings()? {
+            let trace = line.get("trace").and_then(Value::as_str).unwrap_or_default();
+            if is_call(&line) && traces.contains(trace) {
+                *counts.entry(pod).or_default() += 1;
+            }
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    /// Lines of programs of a pod: of all that ran there.
+    fn log(&self, pod: Option<&str>, program: Option<Program>) -> Result<Vec<evidence::Logged>, Error> {
+        let all = self.mesh.logs()?;
+        Ok(all
+            .into_iter()
+            .filter(|log| pod.is_none_or(|pod| log.pod == pod))
+            .filter(|log| program.is_none_or(|program| log.program == program.word()))
+            .collect())
+    }
+
+    fn admin(&self, pod: &str, path: &str) -> Result<http::Answer, Error> {
+        let admin = self.mesh.place(pod)?.admin;
+        http::get(self.mesh.environment(), pod, admin, path)
+    }
+}
+
+fn is_call(line: &Value) -> bool {
+    let kind = line.get("kind").and_then(Value::as_str);
+    matches!(kind, Some("request" | "oneway"))
+}
+
+/// What a look at something that may be away is: an error of it is no error of ours.
+fn looked(look: Result<Look, Error>) -> Result<Look, Error> {
+    match look {
+        Err(error @ (Error::Gone(_) | Error::Unsupported { .. })) => Err(error),
+        Err(error) => Ok(Look::new(false, error.to_string())),
+        look => look,
+    }
+}
