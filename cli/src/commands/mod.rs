@@ -11,6 +11,7 @@ mod proxy;
 mod replay;
 pub(crate) mod report;
 mod rewrite;
+mod run;
 mod schema;
 mod select;
 mod stub;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Diff(diff::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
+    /// Tell stories on meshes, and judge them
+    Run(Box<run::Args>),
     /// Run the reference sidecar
     Proxy(proxy::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
@@ -61,6 +64,7 @@ impl Command {
             Command::Stub(args) => stub::run(args),
             Command::Diff(args) => diff::run(args),
             Command::Report(args) => report::run(args),
+            Command::Run(args) => run::run(*args),
             Command::Proxy(args) => proxy::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Fixture(args) => fixture::run(args),

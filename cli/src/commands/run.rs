@@ -3,7 +3,7 @@
 mod files;
 mod print;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use meshproof_harness::Backend;
 use meshproof_harness::mesh::Setting;
-use meshproof_harness::scenario::suite::{self, Job, Keep, Options};
-use meshproof_harness::scenario::{Story, plan, prove};
+use meshproof_harness::scenario::suite::{self, Job, Options};
+use meshproof_harness::scenario::{Story, prove};
 use meshproof_harness::site::{self, Site};
 use meshproof_harness::sut::{Sut, Suts};
 use meshproof_proxy::Bug;
@@ -23,6 +23,7 @@ use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
 use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, Verdict};
 
 use crate::exit::{self, Failure};
+use crate::live::Live;
 
 /// Tell stories on meshes, and judge them
 ///
@@ -209,21 +210,23 @@ fn tell(
         artefacts: writer.artefacts().map_err(stored)?,
         again: again(args),
         choices,
-        keep: match args.keep {
-            true => Keep::Failed,
-            false => Keep::Nothing,
-        },
     };
     let stop = stopped();
-    let mut progress = print::Progress::new(jobs.len(), io::stderr().is_terminal());
+    let live = Live::new(jobs.len() as u64);
     let mut broken = None;
-    let cases = suite::tell(stories, jobs, &options, setting, &stop, &mut |event| {
-        progress.hear(&event);
+    let keep = |case: &Case, pods: &str| print::keep(case, pods, &stop);
+    let kept = args.keep.then_some(&keep as suite::Kept<'_>);
+    let cases = suite::tell(stories, jobs, &options, setting, kept, &stop, &mut |event| {
+        match &event {
+            Event::CaseStarted { case } => live.began(case),
+            Event::CaseEnded { case } => live.ended(case),
+            _ => {}
+        }
         if let Err(error) = writer.event(at_ns(), event) {
             broken.get_or_insert(error);
         }
     });
-    progress.end();
+    live.finish();
     if let Some(error) = broken {
         return Err(stored(error));
     }

@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+use meshproof_harness::mesh::MeshSpec;
+use meshproof_harness::scenario;
+use meshproof_harness::site::Site;
+use meshproof_harness::sut::Sut;
 use meshproof_proxy::config;
 use meshproof_replay::{diff, map};
 
@@ -32,6 +36,14 @@ enum Kind {
     Noise,
     /// What a sidecar is, where it listens, whom it asks
     Proxy,
+    /// What happens to a mesh, and what must be seen
+    Scenario,
+    /// Pods, and what runs in them
+    Topology,
+    /// How a sidecar is configured, started, asked, upgraded and stopped
+    Sut,
+    /// Facts and capabilities of a place where meshes run
+    Site,
 }
 
 /// Writes the schema to stdout.
@@ -40,6 +52,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Kind::RewriteMap => map::schema(),
         Kind::Noise => diff::schema(),
         Kind::Proxy => config::schema(),
+        Kind::Scenario => scenario::schema(),
+        Kind::Topology => meshproof_input::schema::<MeshSpec>("A topology: pods and what runs in them"),
+        Kind::Sut => meshproof_input::schema::<Sut>("An adapter of a sidecar"),
+        Kind::Site => meshproof_input::schema::<Site>("A site where meshes run"),
     };
     io::stdout().write_all(schema.as_bytes())?;
     Ok(exit::OK)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -113,6 +113,10 @@ pub struct Called {
     pub right: u64,
     /// The others by outcome: `timeout` 3, `status 6` 1.
     pub wrong: Vec<(String, u64)>,
+    /// Calls by outcome, right and wrong ones.
+    pub outcomes: Vec<(String, u64)>,
+    /// Answers to nothing that was asked, or a second time.
+    pub surplus: u64,
     /// The first thing that was wrong, in words.
     pub first: Option<String>,
     /// Median time from send to answer, in microseconds.
@@ -143,6 +147,7 @@ pub(super) struct Calls {
 pub struct Calling {
     process: Process,
     call: Call,
+    journal: PathBuf,
 }
 
 /// What `fixture call --json` prints.
@@ -199,10 +204,11 @@ impl Mesh {
         Ok(Calling {
             process,
             call: call.clone(),
+            journal,
         })
     }
 
-    fn arguments(&self, call: &Call, journal: &std::path::Path) -> Result<Vec<String>, Error> {
+    fn arguments(&self, call: &Call, journal: &Path) -> Result<Vec<String>, Error> {
         let mut arguments: Vec<String> = ["fixture", "call", "--json"].map(str::to_owned).into();
         let mut add = |name: &str, value: String| {
             arguments.push(format!("--{name}"));
@@ -225,8 +231,10 @@ impl Mesh {
             None => add("depth", call.depth.to_string()),
         }
         add("timeout", call.timeout.as_millis().to_string());
-        if call.style == Style::Timeout {
+        if !call.grace.is_zero() {
             add("grace", call.grace.as_millis().to_string());
+        }
+        if call.style == Style::Timeout {
             add("expect", "timeout".to_owned());
         }
         add("service-version", call.version.clone());
@@ -267,6 +275,11 @@ impl Mesh {
 }
 
 impl Calling {
+    /// Where the client writes a line for each call, when its end is known.
+    pub fn journal(&self) -> &Path {
+        &self.journal
+    }
+
     /// Waits until every call has its end.
     pub fn join(self) -> Result<Called, Error> {
         // Each call ends by itself: the limit is for a client that hangs.
@@ -294,6 +307,7 @@ impl Calling {
             let said = lines.last().map(|line| line.text.clone());
             return Ok(Called {
                 wrong: vec![("unsent".into(), self.call.count)],
+                outcomes: vec![("unsent".into(), self.call.count)],
                 first: Some(said.unwrap_or_else(|| format!("the client {exit}"))),
                 ..Called::default()
             });
@@ -315,8 +329,9 @@ impl Calling {
             // The sidecar may say so before the client does: TIMEOUT of BOLT.
             Style::Timeout => matches!(outcome, "timeout" | "status 7"),
         };
-        let (right, wrong): (Vec<_>, Vec<_>) = summary
-            .outcomes
+        let outcomes: Vec<(String, u64)> = summary.outcomes.into_iter().collect();
+        let (right, wrong): (Vec<_>, Vec<_>) = outcomes
+            .clone()
             .into_iter()
             .partition(|(outcome, _)| is_right(outcome));
         let mut wrong: Vec<(String, u64)> = wrong;
@@ -326,6 +341,8 @@ impl Calling {
         Called {
             sent: summary.calls,
             right: right.into_iter().map(|(_, count)| count).sum(),
+            outcomes,
+            surplus: summary.surplus,
             first: summary.first.filter(|_| !wrong.is_empty()),
             wrong,
             p50_us: summary.p50_us,

@@ -9,6 +9,7 @@ pub mod call;
 pub mod control;
 pub mod http;
 pub mod spec;
+pub mod told;
 
 mod pod;
 mod rise;

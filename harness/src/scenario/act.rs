@@ -1,7 +1,6 @@
 //! What steps do to a mesh.
 
 use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use meshproof_input::Spanned;
@@ -10,7 +9,6 @@ use meshproof_sys::clock::Nanos;
 use serde_json::{Value, json};
 
 use super::account::{Account, Sighting};
-use super::evidence;
 use super::model::{
     Availability, Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Memory, Muted, Program,
     RawOutcome, RegistryOrder, Replay, VipOrder,
@@ -52,7 +50,7 @@ impl World for Hall {
             rate: call.rate.map(|it| it.value as f64),
             vip: call.vip.as_ref().map(|vip| vip.value.clone()),
             timeout,
-            leeway: call.leeway.map_or(Duration::ZERO, millis),
+            grace: call.leeway.map_or(Duration::ZERO, millis),
             version: version.to_owned(),
             ..crate::mesh::Call::new(&call.from, *call.count)
         };
@@ -370,7 +368,7 @@ impl World for Hall {
 
 impl Hall {
     /// Where a program of a pod finds a port of another, or of its own.
-    fn address(&self, from: &str, to: &str, port: u16) -> Result<std::net::SocketAddr, Error> {
+    pub(super) fn address(&self, from: &str, to: &str, port: u16) -> Result<std::net::SocketAddr, Error> {
         let environment = self.mesh.environment();
         let ip = match from == to {
             // Some ports are open to the own pod alone.

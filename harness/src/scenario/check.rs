@@ -82,7 +82,7 @@ pub(crate) fn service(mesh: &MeshSpec, asked: Option<&str>) -> Option<String> {
 }
 
 /// Every service that a topology provides, in the order of its pods.
-fn services(mesh: &MeshSpec) -> Vec<String> {
+pub(crate) fn services(mesh: &MeshSpec) -> Vec<String> {
     let mut all = Vec::new();
     for (_, pod) in &mesh.pods {
         for version in pod.app.iter().flat_map(|app| &app.versions) {

@@ -8,19 +8,28 @@
 //! (metric, admin) can be asked for, too, where it is the thing that is to be tried.
 
 mod account;
+mod act;
 mod check;
+mod evidence;
+mod eye;
+mod harm;
 mod hex;
+mod look;
+mod make;
 pub mod model;
 pub mod needs;
 mod plan;
 pub mod probe;
 pub mod prove;
 mod say;
+mod shim;
 pub mod shipped;
 mod stage;
+mod stand;
 pub mod suite;
 mod teller;
 mod value;
+mod wire;
 mod world;
 
 use meshproof_input::Problem;

@@ -1,104 +1,90 @@
 //! A mesh that a story is told on.
 
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use meshproof_record::case::{Case, Moment};
 use meshproof_sys::clock::Nanos;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::account::{Account, Made, Sighting};
+use super::account::Made;
 use super::check;
 use super::evidence;
 use super::look::Registry;
-use super::model::{
-    Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Muted, Program, RawOutcome,
-    RegistryOrder, Replay, VipOrder,
-};
-use super::probe::Probe;
-use super::suite::Stand;
-use super::value::Scalar;
-use super::world::{Answered, Look, Told, World};
-use crate::mesh::call::{Speech, Style};
+use super::model::{CallStyle, Program};
+use crate::Error;
 use crate::mesh::control::Part;
-use crate::mesh::{self, Mesh, http};
-use crate::process::Signal;
-use crate::{Error, Escapes};
-
-/// Longer than anything but calls takes on a machine that works.
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::mesh::{self, Mesh};
+use crate::relay::RuleId;
 
 /// A mesh, and what was done to it by a story.
 pub(super) struct Hall {
     pub(super) mesh: Mesh,
-    /// Journals and logs stand here.
-    pub(super) folder: PathBuf,
-    /// Keeps the folder, where it goes with the mesh.
-    pub(super) _kept: Option<Box<dyn Send + Sync>>,
     pub(super) registry: Registry,
     /// Journals of callers, and the step of each.
-    calls: Mutex<Vec<(u32, CallStyle, PathBuf)>>,
+    pub(super) calls: Mutex<Vec<(u32, CallStyle, PathBuf)>>,
+    /// Rules in force, by the fault that they are.
+    pub(super) rules: Mutex<BTreeMap<String, RuleId>>,
+    /// Where journals stand; goes with the mesh.
+    _folder: tempfile::TempDir,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is held is a list that is whole at any time.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn part(program: Program) -> Part {
+pub(super) fn part(program: Program) -> Part {
     match program {
         Program::App => Part::App,
         Program::Sidecar => Part::Sidecar,
     }
 }
 
-fn refused(why: impl Into<String>) -> Error {
+pub(super) fn refused(why: impl Into<String>) -> Error {
     Error::Refused(why.into())
 }
 
 impl Hall {
-    pub(super) fn new(
-        mesh: Mesh,
-        folder: PathBuf,
-        kept: Option<Box<dyn Send + Sync>>,
-    ) -> Hall {
+    pub(super) fn new(mesh: Mesh, folder: tempfile::TempDir) -> Hall {
         Hall {
             mesh,
-            folder,
-            _kept: kept,
             registry: Registry::default(),
             calls: Mutex::default(),
+            rules: Mutex::default(),
+            _folder: folder,
         }
     }
 
-    fn services(&self) -> Vec<String> {
+    /// Journals of callers.
+    pub(super) fn call_journals(&self) -> Vec<PathBuf> {
+        let calls = lock(&self.calls);
+        calls.iter().map(|(.., journal)| journal.clone()).collect()
+    }
+
+    pub(super) fn services(&self) -> Vec<String> {
         check::services(self.mesh.spec())
     }
 
-    fn service(&self, asked: Option<&str>) -> Result<String, Error> {
+    pub(super) fn service(&self, asked: Option<&str>) -> Result<String, Error> {
         check::service(self.mesh.spec(), asked)
             .ok_or_else(|| refused(format!("no service is called `{}`", asked.unwrap_or("?"))))
     }
 
     /// Orders of JSON need full names and addresses.
-    fn services_of(&self, asked: &[meshproof_input::Spanned<String>]) -> Result<Value, Error> {
+    pub(super) fn services_of(&self, asked: &[meshproof_input::Spanned<String>]) -> Result<Value, Error> {
         let names = asked.iter().map(|one| self.service(Some(one)));
         let names: Vec<String> = names.collect::<Result<_, _>>()?;
         Ok(names.into())
     }
 
-    fn addresses(&self, pods: &[&str]) -> Result<Vec<String>, Error> {
+    pub(super) fn addresses(&self, pods: &[&str]) -> Result<Vec<String>, Error> {
         let all = pods.iter().map(|pod| Ok(self.mesh.place(pod.trim())?.inbound.to_string()));
         all.collect()
     }
 
     /// What the last list of a service says.
-    fn pushed(&self, service: &str) -> Result<Option<meshproof_wire::registry::Push>, Error> {
+    pub(super) fn pushed(&self, service: &str) -> Result<Option<meshproof_wire::registry::Push>, Error> {
         let services = self.services();
         let services: Vec<&str> = services.iter().map(String::as_str).collect();
         Ok(self.registry.last(
@@ -111,7 +97,7 @@ impl Hall {
     }
 
     /// What apps saw, by their journals.
-    fn sightings(&self) -> Result<Vec<(Nanos, String, Value)>, Error> {
+    pub(super) fn sightings(&self) -> Result<Vec<(Nanos, String, Value)>, Error> {
         let mut all = Vec::new();
         for pod in self.mesh.pods() {
             for journal in self.mesh.app_journals(pod)? {
@@ -125,7 +111,7 @@ impl Hall {
         Ok(all)
     }
 
-    fn made(&self) -> Result<Vec<Made>, Error> {
+    pub(super) fn made(&self) -> Result<Vec<Made>, Error> {
         let mut all = Vec::new();
         let calls = lock(&self.calls).clone();
         for (step, style, journal) in calls {
@@ -151,8 +137,8 @@ impl Hall {
     }
 
     /// How often each app saw the calls of a journal.
-    fn seen_by(&self, journal: &Path) -> Result<Vec<(String, u64)>, Error> {
-        let traces: std::collections::BTreeSet<String> = evidence::lines(journal)?
+    pub(super) fn seen_by(&self, journal: &Path) -> Result<Vec<(String, u64)>, Error> {
+        let traces: BTreeSet<String> = evidence::lines(journal)?
             .iter()
             .filter_map(|line| Some(line.get("trace")?.as_str()?.to_owned()))
             .collect();
@@ -168,33 +154,10 @@ impl Hall {
         }
         Ok(counts.into_iter().collect())
     }
-
-    /// Lines of programs of a pod: of all that ran there.
-    fn log(&self, pod: Option<&str>, program: Option<Program>) -> Result<Vec<evidence::Logged>, Error> {
-        let all = self.mesh.logs()?;
-        Ok(all
-            .into_iter()
-            .filter(|log| pod.is_none_or(|pod| log.pod == pod))
-            .filter(|log| program.is_none_or(|program| log.program == program.word()))
-            .collect())
-    }
-
-    fn admin(&self, pod: &str, path: &str) -> Result<http::Answer, Error> {
-        let admin = self.mesh.place(pod)?.admin;
-        http::get(self.mesh.environment(), pod, admin, path)
-    }
 }
 
-fn is_call(line: &Value) -> bool {
+/// Whether a line of an app's journal tells of a call.
+pub(super) fn is_call(line: &Value) -> bool {
     let kind = line.get("kind").and_then(Value::as_str);
     matches!(kind, Some("request" | "oneway"))
-}
-
-/// What a look at something that may be away is: an error of it is no error of ours.
-fn looked(look: Result<Look, Error>) -> Result<Look, Error> {
-    match look {
-        Err(error @ (Error::Gone(_) | Error::Unsupported { .. })) => Err(error),
-        Err(error) => Ok(Look::new(false, error.to_string())),
-        look => look,
-    }
 }

@@ -13,10 +13,12 @@ use meshproof_sys::clock::Nanos;
 
 use super::Story;
 use super::account::Account;
+use super::make::Meshes;
 use super::needs::Offer;
 use super::teller::{Ended, Tell, Teller, allowances};
 use super::world::World;
 use crate::Error;
+use crate::mesh::Setting;
 
 /// Stories at a time at most.
 pub const JOBS_MAX: usize = 64;
@@ -48,6 +50,8 @@ pub(crate) trait Stand: World {
     /// Writes everything that is needed to understand a failure into a folder; the files.
     fn evidence(&self, case: &Case, account: &Account, folder: &Path)
     -> Result<Vec<String>, Error>;
+    /// Its pods and their addresses, in one line.
+    fn pods(&self) -> String;
     /// Ends it.
     fn down(self: Box<Self>) -> Result<(), Error>;
 }
@@ -58,8 +62,26 @@ pub(crate) trait Maker: Sync {
     fn offer(&self, story: &Story) -> Result<Offer, Error>;
     /// The mesh of a story.
     fn up(&self, story: &Story, bug: Option<&str>) -> Result<Box<dyn Stand + Send>, Error>;
-    /// Called with the mesh of a failed story, before it goes.
-    fn failed(&self, case: &Case, stand: &dyn Stand);
+    /// Called with a story that did not hold and where its pods are, before its mesh goes.
+    fn failed(&self, case: &Case, pods: &str);
+}
+
+/// What is called with a story that did not hold and its pods, while its mesh is still up.
+pub type Kept<'a> = &'a (dyn Fn(&Case, &str) + Sync);
+
+/// Tells stories on meshes; `told` hears every event, on the thread of the caller. The cases come
+/// in the order of the jobs; where this machine can run none, each of them says so.
+pub fn tell(
+    stories: &[Story],
+    jobs: &[Job],
+    options: &Options,
+    setting: &Setting,
+    kept: Option<Kept<'_>>,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(Event),
+) -> Vec<Case> {
+    let meshes = Meshes::new(setting, kept);
+    run(stories, jobs, options, &meshes, stop, told)
 }
 
 /// Tells them; `told` hears every event, on the thread of the caller. Cases come in the order in
@@ -108,8 +130,8 @@ pub(crate) fn run(
     cases.into_iter().map(|(_, case)| case).collect()
 }
 
-/// The id of a case.
-pub(crate) fn id(story: &Story, bug: Option<&str>) -> String {
+/// The id of a case: that of its story, and the bug of a proof.
+pub fn id(story: &Story, bug: Option<&str>) -> String {
     match bug {
         Some(bug) => format!("{}+{bug}", story.scenario.scenario),
         None => story.scenario.scenario.value.clone(),
@@ -282,7 +304,7 @@ fn finish(
                 .claims
                 .push(Claim::new("evidence", Verdict::Invalid, error.to_string())),
         }
-        maker.failed(case, stand.as_ref());
+        maker.failed(case, &stand.pods());
     }
     if let Err(error) = stand.down() {
         let why = format!("the mesh did not end: {error}");

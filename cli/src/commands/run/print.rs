@@ -1,14 +1,12 @@
 //! What is printed: lists, plans, progress, the table of bugs.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::time::Duration;
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::Table;
-use indicatif::{ProgressBar, ProgressStyle};
 use meshproof_harness::scenario::prove::{self, Mark};
 use meshproof_harness::scenario::{Story, plan, shipped};
-use meshproof_record::event::Event;
+use meshproof_record::case::Case;
 use meshproof_record::verdict::Verdict;
 
 use crate::exit::{self, Failure};
@@ -94,57 +92,18 @@ pub(super) fn table(out: &mut impl Write, table: &prove::Table) -> io::Result<()
     writeln!(out)
 }
 
-/// How far a run is, on a terminal; else nothing.
-pub(super) struct Progress {
-    bar: Option<ProgressBar>,
-    running: BTreeMap<String, ()>,
-    totals: BTreeMap<&'static str, u64>,
-}
-
-impl Progress {
-    pub(super) fn new(cases: usize, is_terminal: bool) -> Progress {
-        let bar = is_terminal.then(|| ProgressBar::new(cases as u64));
-        if let Some(bar) = &bar {
-            if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-        Progress {
-            bar,
-            running: BTreeMap::new(),
-            totals: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn hear(&mut self, event: &Event) {
-        let Some(bar) = &self.bar else { return };
-        match event {
-            Event::CaseStarted { case } => {
-                self.running.insert(case.clone(), ());
-            }
-            Event::CaseEnded { case } => {
-                self.running.remove(&case.id);
-                *self.totals.entry(case.verdict.word()).or_default() += 1;
-                bar.inc(1);
-                if matches!(case.verdict, Verdict::Fail | Verdict::Invalid) {
-                    bar.println(format!("{} {}", case.verdict, case.id));
-                }
-            }
-            _ => return,
-        }
-        let totals: Vec<String> = self
-            .totals
-            .iter()
-            .map(|(word, count)| format!("{word} {count}"))
-            .collect();
-        let running: Vec<&str> = self.running.keys().map(String::as_str).collect();
-        bar.set_message(format!("{}  {}", totals.join(" "), running.join(", ")));
-    }
-
-    pub(super) fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+/// Leaves a mesh up until Enter or Ctrl-C.
+pub(super) fn keep(case: &Case, pods: &str, stop: &AtomicBool) {
+    let mut out = io::stderr().lock();
+    // Whoever does not see it has closed the terminal.
+    let _ = writeln!(
+        out,
+        "{} {} is still up: {pods}\nEnter ends it",
+        case.verdict, case.id
+    );
+    drop(out);
+    let mut line = String::new();
+    if !stop.load(Ordering::Relaxed) {
+        let _ = io::stdin().lock().read_line(&mut line);
     }
 }

@@ -1,0 +1,138 @@
+//! Meshes for stories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshproof_record::case::Case;
+
+use super::Story;
+use super::model::Step;
+use super::needs::Offer;
+use super::stand::Hall;
+use super::suite::{Kept, Maker, Stand};
+use crate::environment::{Capability, Topology};
+use crate::mesh::{Mesh, Setting};
+use crate::netns::Options;
+use crate::{Backend, Error, pick};
+
+/// Brings meshes up as a run is set.
+pub(super) struct Meshes<'a> {
+    setting: &'a Setting,
+    /// What this machine allows; why not, where it allows nothing.
+    machine: Result<Machine, Error>,
+    kept: Option<Kept<'a>>,
+}
+
+/// What meshes are made of here.
+struct Machine {
+    backend: Backend,
+    capabilities: BTreeSet<String>,
+}
+
+impl Machine {
+    fn of(setting: &Setting) -> Result<Machine, Error> {
+        let options = Options {
+            program: setting.program.clone(),
+        };
+        let raised = pick::raise(&Topology::new(["trial"], None), setting.backend, &options)?;
+        let all = [
+            (Capability::OwnPorts, "own_ports"),
+            (Capability::Names, "names"),
+            (Capability::Escapes, "escapes"),
+            (Capability::Capture, "capture"),
+            (Capability::Filter, "filter"),
+        ];
+        let can = all
+            .iter()
+            .filter(|(capability, _)| raised.environment.can(*capability));
+        let capabilities = can.map(|(_, name)| (*name).to_owned()).collect();
+        raised.environment.down()?;
+        Ok(Machine {
+            backend: raised.picked.backend,
+            capabilities,
+        })
+    }
+}
+
+impl<'a> Meshes<'a> {
+    pub(super) fn new(setting: &'a Setting, kept: Option<Kept<'a>>) -> Meshes<'a> {
+        Meshes {
+            setting,
+            machine: Machine::of(setting),
+            kept,
+        }
+    }
+
+    fn machine(&self) -> Result<&Machine, Error> {
+        self.machine.as_ref().map_err(|error| match error {
+            Error::Unsupported { missing, advice } => Error::Unsupported {
+                missing: missing.clone(),
+                advice: advice.clone(),
+            },
+            other => Error::Refused(other.to_string()),
+        })
+    }
+
+    /// The adapters of a story: those of its pods, and those that move in.
+    fn suts(&self, story: &Story) -> Result<Vec<(String, BTreeSet<String>)>, Error> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for (_, pod) in &story.mesh.pods {
+            names.extend(pod.sidecar.as_deref());
+        }
+        moving(&story.scenario.steps, &mut names);
+        let found = names.into_iter().map(|name| {
+            let sut = self.setting.suts.iter().find(|sut| sut.sut == name);
+            let sut = sut.ok_or_else(|| {
+                Error::Refused(format!("no sidecar is called `{name}`"))
+            })?;
+            Ok((sut.sut.clone(), sut.capabilities.clone()))
+        });
+        found.collect()
+    }
+}
+
+fn moving<'s>(steps: &'s [meshproof_input::Spanned<Step>], names: &mut BTreeSet<&'s str>) {
+    for step in steps {
+        match &step.value {
+            Step::Meshify(meshify) => names.extend(meshify.sidecar.as_ref().map(|it| it.as_str())),
+            Step::Upgrade(upgrade) => names.extend(upgrade.to.as_ref().map(|it| it.as_str())),
+            Step::Within(within) => moving(&within.steps, names),
+            Step::Parallel(branches) => {
+                for (_, steps) in branches {
+                    moving(steps, names);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Maker for Meshes<'_> {
+    fn offer(&self, story: &Story) -> Result<Offer, Error> {
+        let site = &self.setting.site;
+        let machine = self.machine()?;
+        Ok(Offer {
+            suts: self.suts(story)?,
+            site: (site.site.clone(), site.capabilities.clone()),
+            machine: (machine.backend.name().to_owned(), machine.capabilities.clone()),
+        })
+    }
+
+    fn up(&self, story: &Story, bug: Option<&str>) -> Result<Box<dyn Stand + Send>, Error> {
+        let folder = tempfile::tempdir().map_err(Error::io("a folder for journals"))?;
+        let bugs = bug.map(|bug| ("*".to_owned(), vec![bug.to_owned()]));
+        let setting = Setting {
+            backend: Some(self.machine()?.backend),
+            folder: Some(folder.path().to_path_buf()),
+            bugs: bugs.into_iter().collect::<BTreeMap<_, _>>(),
+            ..self.setting.clone()
+        };
+        let mesh = Mesh::up(&story.mesh, &setting)?;
+        Ok(Box::new(Hall::new(mesh, folder)))
+    }
+
+    fn failed(&self, case: &Case, pods: &str) {
+        if let Some(kept) = self.kept {
+            kept(case, pods);
+        }
+    }
+}
