@@ -162,7 +162,11 @@ impl Pushes {
 
     /// Whether the config center has cut it off: nothing more can come.
     pub fn has_ended(&self) -> bool {
-        self.seen.list.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.seen
+            .list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
     }
 
     /// When, at `from` or later, a list had `address` in it, or had not; and its revision.

@@ -216,16 +216,24 @@ fn tell(
     let mut broken = None;
     let keep = |case: &Case, pods: &str| print::keep(case, pods, &stop);
     let kept = args.keep.then_some(&keep as suite::Kept<'_>);
-    let cases = suite::tell(stories, jobs, &options, setting, kept, &stop, &mut |event| {
-        match &event {
-            Event::CaseStarted { case } => live.began(case),
-            Event::CaseEnded { case } => live.ended(case),
-            _ => {}
-        }
-        if let Err(error) = writer.event(at_ns(), event) {
-            broken.get_or_insert(error);
-        }
-    });
+    let cases = suite::tell(
+        stories,
+        jobs,
+        &options,
+        setting,
+        kept,
+        &stop,
+        &mut |event| {
+            match &event {
+                Event::CaseStarted { case } => live.began(case),
+                Event::CaseEnded { case } => live.ended(case),
+                _ => {}
+            }
+            if let Err(error) = writer.event(at_ns(), event) {
+                broken.get_or_insert(error);
+            }
+        },
+    );
     live.finish();
     if let Some(error) = broken {
         return Err(stored(error));
@@ -241,7 +249,9 @@ fn tell(
     };
     for claim in &claims {
         let claim = claim.clone();
-        writer.event(at_ns(), Event::Claimed { claim }).map_err(stored)?;
+        writer
+            .event(at_ns(), Event::Claimed { claim })
+            .map_err(stored)?;
     }
     writer
         .finish(Ending {
@@ -278,7 +288,10 @@ fn say(args: &Args, folder: &std::path::Path, table: Option<&prove::Table>) -> R
             }
             out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
             let folder = folder.display();
-            writeln!(out, "\nreport: meshproof report {folder} --html report.html")?;
+            writeln!(
+                out,
+                "\nreport: meshproof report {folder} --html report.html"
+            )?;
         }
         Format::Json => {
             let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
@@ -295,7 +308,10 @@ fn claims(cases: &[Case]) -> Vec<Claim> {
         .iter()
         .filter(|case| case.kind == CaseKind::Scenario)
         .map(|case| {
-            let worst = case.claims.iter().find(|claim| claim.verdict == case.verdict);
+            let worst = case
+                .claims
+                .iter()
+                .find(|claim| claim.verdict == case.verdict);
             let why = match (case.verdict, worst) {
                 (Verdict::Pass, _) | (_, None) => {
                     let first = case.claims.first();

@@ -53,7 +53,9 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Kind::Noise => diff::schema(),
         Kind::Proxy => config::schema(),
         Kind::Scenario => scenario::schema(),
-        Kind::Topology => meshproof_input::schema::<MeshSpec>("A topology: pods and what runs in them"),
+        Kind::Topology => {
+            meshproof_input::schema::<MeshSpec>("A topology: pods and what runs in them")
+        }
         Kind::Sut => meshproof_input::schema::<Sut>("An adapter of a sidecar"),
         Kind::Site => meshproof_input::schema::<Site>("A site where meshes run"),
     };

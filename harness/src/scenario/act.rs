@@ -221,7 +221,8 @@ impl World for Hall {
     }
 
     fn meshify(&self, pod: &str, sidecar: Option<&str>) -> Result<(), Error> {
-        self.mesh.meshify(pod, sidecar.unwrap_or(crate::sut::REFERENCE))
+        self.mesh
+            .meshify(pod, sidecar.unwrap_or(crate::sut::REFERENCE))
     }
 
     fn demesh(&self, pod: &str) -> Result<(), Error> {
@@ -368,7 +369,12 @@ impl World for Hall {
 
 impl Hall {
     /// Where a program of a pod finds a port of another, or of its own.
-    pub(super) fn address(&self, from: &str, to: &str, port: u16) -> Result<std::net::SocketAddr, Error> {
+    pub(super) fn address(
+        &self,
+        from: &str,
+        to: &str,
+        port: u16,
+    ) -> Result<std::net::SocketAddr, Error> {
         let environment = self.mesh.environment();
         let ip = match from == to {
             // Some ports are open to the own pod alone.

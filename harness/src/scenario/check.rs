@@ -19,7 +19,14 @@ const TIME_MAX: Millis = Millis(3_600_000);
 
 /// Outcomes of calls that a story may name.
 const OUTCOMES: [&str; 8] = [
-    "ok", "exception", "sent", "timeout", "closed", "unsent", "wrong", "error",
+    "ok",
+    "exception",
+    "sent",
+    "timeout",
+    "closed",
+    "unsent",
+    "wrong",
+    "error",
 ];
 
 /// Methods of the sample service.
@@ -177,7 +184,10 @@ impl Checker<'_> {
         if time.value > self.budget {
             let budget = self.budget;
             return of(
-                format!("{} is more than the whole story may take, {budget}", time.value),
+                format!(
+                    "{} is more than the whole story may take, {budget}",
+                    time.value
+                ),
                 format!("write less, or add `budget: {}` to the story", time.value),
             );
         }
@@ -353,7 +363,11 @@ impl Checker<'_> {
 
     fn program(&self, pod: &Spanned<String>, program: Program) -> Checked {
         self.pod(pod)?;
-        let found = self.mesh.pods.iter().find(|(name, _)| name.value == pod.value);
+        let found = self
+            .mesh
+            .pods
+            .iter()
+            .find(|(name, _)| name.value == pod.value);
         let Some((_, spec)) = found else {
             return Ok(());
         };
@@ -592,7 +606,11 @@ impl Checker<'_> {
             order.drop_watchers,
         ];
         let changes = changes.into_iter().filter(|change| *change).count();
-        self.some(step, changes, "an order such as `push_empty: [SampleService]`")
+        self.some(
+            step,
+            changes,
+            "an order such as `push_empty: [SampleService]`",
+        )
     }
 
     fn order(&self, order: &Spanned<String>) -> Checked {
@@ -640,7 +658,10 @@ impl Checker<'_> {
                 port.from.iter().try_for_each(|pod| self.any_pod(pod))
             }
             Probe::Registry(registry) => {
-                registry.service.iter().try_for_each(|it| self.service(it))?;
+                registry
+                    .service
+                    .iter()
+                    .try_for_each(|it| self.service(it))?;
                 let pods = registry.with.iter().chain(&registry.without);
                 pods.clone().try_for_each(|pod| self.pod(pod))?;
                 if pods.count() == 0 && registry.count.is_none() {
@@ -705,3 +726,6 @@ impl Checker<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

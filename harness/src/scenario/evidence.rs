@@ -128,8 +128,7 @@ impl Stand for Hall {
         let mut files = Vec::new();
         let mut write = |name: String, contents: &[u8]| -> Result<(), Error> {
             let path = folder.join(&name);
-            fs::write(&path, contents)
-                .map_err(Error::io(format!("writing {}", path.display())))?;
+            fs::write(&path, contents).map_err(Error::io(format!("writing {}", path.display())))?;
             files.push(format!("{}/{name}", case.id));
             Ok(())
         };
@@ -161,7 +160,10 @@ impl Stand for Hall {
         write("detail.json".to_owned(), &text)?;
         // The first of them stands in the claim, all of them here.
         if !account.named.is_empty() {
-            write("ledger.txt".to_owned(), (account.named.join("\n") + "\n").as_bytes())?;
+            write(
+                "ledger.txt".to_owned(),
+                (account.named.join("\n") + "\n").as_bytes(),
+            )?;
         }
         for pod in mesh.pods() {
             for (name, contents) in dumps(self, pod) {

@@ -83,7 +83,9 @@ impl Hall {
         let pod = probe.pod.as_str();
         let sut = self.mesh.sidecar_of(pod)?;
         let Some(url) = sut.as_ref().and_then(|sut| sut.metrics.as_ref()) else {
-            return Err(refused(format!("the sidecar of pod {pod} tells no metrics")));
+            return Err(refused(format!(
+                "the sidecar of pod {pod} tells no metrics"
+            )));
         };
         let text = self.ask(pod, url)?;
         let name = probe.name.as_str();
@@ -135,7 +137,10 @@ impl Hall {
             other => other.to_string(),
         };
         let holds = text == is.to_string();
-        Ok(Look::new(holds, format!("{}#{at} of {pod} is {text}", probe.path)))
+        Ok(Look::new(
+            holds,
+            format!("{}#{at} of {pod} is {text}", probe.path),
+        ))
     }
 
     fn lives(&self, probe: &ProcessProbe) -> Result<Look, Error> {
@@ -143,7 +148,10 @@ impl Hall {
         let program = probe.program.word();
         let pod = &probe.pod;
         Ok(match (process.exit(), probe.is) {
-            (None, is) => Look::new(is == Living::Running, format!("the {program} of {pod} runs")),
+            (None, is) => Look::new(
+                is == Living::Running,
+                format!("the {program} of {pod} runs"),
+            ),
             (Some((exit, _)), is) => {
                 let code = match (probe.code, exit) {
                     (None, _) => true,
@@ -190,9 +198,13 @@ impl Hall {
     fn version(&self, probe: &VersionProbe) -> Result<Look, Error> {
         let pod = probe.pod.as_str();
         let sut = self.mesh.sidecar_of(pod)?;
-        let Some((sut, version)) = sut.as_ref().and_then(|sut| Some((sut, sut.version.as_ref()?)))
+        let Some((sut, version)) = sut
+            .as_ref()
+            .and_then(|sut| Some((sut, sut.version.as_ref()?)))
         else {
-            return Err(refused(format!("the sidecar of pod {pod} tells no version")));
+            return Err(refused(format!(
+                "the sidecar of pod {pod} tells no version"
+            )));
         };
         let answer = self.ask(pod, &version.url)?;
         let told = match (&version.field, &version.after) {
@@ -202,7 +214,9 @@ impl Hall {
                 field.unwrap_or_default().to_owned()
             }
             (None, Some(after)) => {
-                let rest = answer.split_once(after.as_str()).map_or("", |(_, rest)| rest);
+                let rest = answer
+                    .split_once(after.as_str())
+                    .map_or("", |(_, rest)| rest);
                 let word = rest.split_whitespace().next();
                 word.unwrap_or_default().to_owned()
             }

@@ -9,7 +9,9 @@ use crate::relay::{Direction, Harm, Rule, Sort};
 
 /// The rule of a fault.
 pub(super) fn rule(fault: &Fault) -> Rule {
-    let by = fault.by.map_or(Duration::ZERO, |by| Duration::from_millis(by.value.0));
+    let by = fault
+        .by
+        .map_or(Duration::ZERO, |by| Duration::from_millis(by.value.0));
     let harm = match fault.kind.value {
         FaultKind::Delay => Harm::Delay(by),
         FaultKind::Duplicate => Harm::Duplicate,

@@ -8,7 +8,11 @@ pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()
         .filter(|letter| !letter.is_whitespace())
-        .map(|letter| letter.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|letter| {
+            letter
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
         .collect();
     let digits = digits?;
     let (pairs, rest) = digits.as_chunks::<2>();

@@ -81,9 +81,8 @@ impl<'a> Meshes<'a> {
         moving(&story.scenario.steps, &mut names);
         let found = names.into_iter().map(|name| {
             let sut = self.setting.suts.iter().find(|sut| sut.sut == name);
-            let sut = sut.ok_or_else(|| {
-                Error::Refused(format!("no sidecar is called `{name}`"))
-            })?;
+            let sut =
+                sut.ok_or_else(|| Error::Refused(format!("no sidecar is called `{name}`")))?;
             Ok((sut.sut.clone(), sut.capabilities.clone()))
         });
         found.collect()
@@ -113,7 +112,10 @@ impl Maker for Meshes<'_> {
         Ok(Offer {
             suts: self.suts(story)?,
             site: (site.site.clone(), site.capabilities.clone()),
-            machine: (machine.backend.name().to_owned(), machine.capabilities.clone()),
+            machine: (
+                machine.backend.name().to_owned(),
+                machine.capabilities.clone(),
+            ),
         })
     }
 

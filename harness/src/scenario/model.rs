@@ -692,4 +692,3 @@ pub struct Record {
     #[serde(default)]
     pub port: Option<Spanned<u16>>,
 }
-

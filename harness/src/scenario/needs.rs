@@ -48,7 +48,11 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
         Owner::Sut,
         "takes a changed configuration while it runs",
     ),
-    ("goaway", Owner::Sut, "says GoAway before it closes a connection"),
+    (
+        "goaway",
+        Owner::Sut,
+        "says GoAway before it closes a connection",
+    ),
     (
         "drain",
         Owner::Sut,
@@ -63,14 +67,22 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
     ("dns", Owner::Site, "pools are found by plain names"),
     ("tr", Owner::Site, "apps speak TR, too"),
     ("zones", Owner::Site, "pods stand in more than one zone"),
-    ("own_ports", Owner::Machine, "every pod has all ports to itself"),
+    (
+        "own_ports",
+        Owner::Machine,
+        "every pod has all ports to itself",
+    ),
     (
         "names",
         Owner::Machine,
         "names resolve by the VIP name service in any program",
     ),
     ("escapes", Owner::Machine, "packets that leave are counted"),
-    ("capture", Owner::Machine, "packets of a pod can be captured"),
+    (
+        "capture",
+        Owner::Machine,
+        "packets of a pod can be captured",
+    ),
     (
         "filter",
         Owner::Machine,

@@ -67,9 +67,8 @@ pub struct Table {
 /// The table of what ran.
 pub fn table(stories: &[Story], bugs: &[&str], cases: &[Case]) -> Table {
     let by_id: BTreeMap<&str, &Case> = cases.iter().map(|case| (&case.id[..], case)).collect();
-    let verdict = |story: &Story, bug: Option<&str>| {
-        by_id.get(&id(story, bug)[..]).map(|case| case.verdict)
-    };
+    let verdict =
+        |story: &Story, bug: Option<&str>| by_id.get(&id(story, bug)[..]).map(|case| case.verdict);
     let mark = |story: &Story, bug: &str| {
         let mut catches = story.scenario.catches.iter();
         if !catches.any(|one| one.as_str() == bug) {
@@ -145,7 +144,11 @@ impl Table {
         }
         let of = self.bugs.len();
         let on = match missed.is_empty() {
-            true => Claim::new("on", Verdict::Pass, format!("{caught} of {of} bugs are caught")),
+            true => Claim::new(
+                "on",
+                Verdict::Pass,
+                format!("{caught} of {of} bugs are caught"),
+            ),
             false => Claim::new(
                 "on",
                 Verdict::Fail,

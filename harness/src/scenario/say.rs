@@ -55,11 +55,7 @@ pub(crate) fn step(step: &Step) -> String {
             };
             format!("eventually within {}: {what}", wait.within)
         }
-        Step::Always(hold) => format!(
-            "always for {}: {}",
-            hold.during,
-            joined(&hold.all, " and ")
-        ),
+        Step::Always(hold) => format!("always for {}: {}", hold.during, joined(&hold.all, " and ")),
         Step::Never(hold) => {
             let what = match hold.all.is_empty() {
                 true => joined(&hold.any, " or "),
@@ -112,7 +108,12 @@ pub(crate) fn step(step: &Step) -> String {
             said.extend(order.remove.iter().map(|name| format!("{name} goes")));
             let faults = order.faults.iter();
             said.extend(faults.map(|(name, how)| format!("{name} is answered by {}", how.word())));
-            said.extend(order.heal.iter().map(|name| format!("{name} is right again")));
+            said.extend(
+                order
+                    .heal
+                    .iter()
+                    .map(|name| format!("{name} is right again")),
+            );
             format!("VIP names: {}", said.join("; "))
         }
         Step::Record(record) => match &record.port {

@@ -92,7 +92,12 @@ mod tests {
                 .expect("the folder is there")
                 .map(|entry| entry.expect("an entry").path())
                 .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
-                .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+                .map(|path| {
+                    path.file_stem()
+                        .expect("a name")
+                        .to_string_lossy()
+                        .into_owned()
+                })
                 .collect();
             names.sort();
             names

@@ -72,19 +72,27 @@ impl Hall {
     }
 
     /// Orders of JSON need full names and addresses.
-    pub(super) fn services_of(&self, asked: &[meshproof_input::Spanned<String>]) -> Result<Value, Error> {
+    pub(super) fn services_of(
+        &self,
+        asked: &[meshproof_input::Spanned<String>],
+    ) -> Result<Value, Error> {
         let names = asked.iter().map(|one| self.service(Some(one)));
         let names: Vec<String> = names.collect::<Result<_, _>>()?;
         Ok(names.into())
     }
 
     pub(super) fn addresses(&self, pods: &[&str]) -> Result<Vec<String>, Error> {
-        let all = pods.iter().map(|pod| Ok(self.mesh.place(pod.trim())?.inbound.to_string()));
+        let all = pods
+            .iter()
+            .map(|pod| Ok(self.mesh.place(pod.trim())?.inbound.to_string()));
         all.collect()
     }
 
     /// What the last list of a service says.
-    pub(super) fn pushed(&self, service: &str) -> Result<Option<meshproof_wire::registry::Push>, Error> {
+    pub(super) fn pushed(
+        &self,
+        service: &str,
+    ) -> Result<Option<meshproof_wire::registry::Push>, Error> {
         let services = self.services();
         let services: Vec<&str> = services.iter().map(String::as_str).collect();
         Ok(self.registry.last(
@@ -147,7 +155,10 @@ impl Hall {
             counts.insert(pod.to_owned(), 0);
         }
         for (_, pod, line) in self.sightings()? {
-            let trace = line.get("trace").and_then(Value::as_str).unwrap_or_default();
+            let trace = line
+                .get("trace")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if is_call(&line) && traces.contains(trace) {
                 *counts.entry(pod).or_default() += 1;
             }

@@ -223,7 +223,11 @@ fn tell_on(
             },
         };
         // Branches tell side by side; whoever listens no more has had enough.
-        drop(told.lock().unwrap_or_else(PoisonError::into_inner).send(event));
+        drop(
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .send(event),
+        );
     };
     let world: &dyn World = stand;
     let ended = Teller::new(world, &story.scenario, stop, &hear, begun).run(&story.scenario);
@@ -259,7 +263,11 @@ fn steps_claim(ended: &Ended, stop: &AtomicBool) -> Claim {
             let why = format!("stopped after {held} of {steps} steps");
             Claim::new("steps", Verdict::Invalid, why)
         }
-        None => Claim::new("steps", Verdict::Pass, format!("{held} of {steps} steps held")),
+        None => Claim::new(
+            "steps",
+            Verdict::Pass,
+            format!("{held} of {steps} steps held"),
+        ),
     }
 }
 
@@ -271,7 +279,10 @@ fn escapes_claim(world: &dyn World) -> Claim {
         }
         Ok(escapes) => {
             let some = escapes.samples.join("; ");
-            let why = format!("{} packets tried to leave the mesh: {some}", escapes.packets);
+            let why = format!(
+                "{} packets tried to leave the mesh: {some}",
+                escapes.packets
+            );
             Claim::new(NAME, Verdict::Fail, why)
         }
         Err(error @ Error::Unsupported { .. }) => {
@@ -290,8 +301,8 @@ fn finish(
     maker: &dyn Maker,
 ) {
     // A proof is meant to fail: its evidence would tell of a bug that everybody knows.
-    let wanted = case.kind != CaseKind::Proof
-        && matches!(case.verdict, Verdict::Fail | Verdict::Invalid);
+    let wanted =
+        case.kind != CaseKind::Proof && matches!(case.verdict, Verdict::Fail | Verdict::Invalid);
     if wanted {
         let account = account(story, stand.as_ref()).unwrap_or_default();
         let folder = options.artefacts.join(&case.id);
@@ -300,9 +311,10 @@ fn finish(
             .and_then(|()| stand.evidence(case, &account, &folder));
         match kept {
             Ok(files) => case.evidence = files,
-            Err(error) => case
-                .claims
-                .push(Claim::new("evidence", Verdict::Invalid, error.to_string())),
+            Err(error) => {
+                case.claims
+                    .push(Claim::new("evidence", Verdict::Invalid, error.to_string()))
+            }
         }
         maker.failed(case, &stand.pods());
     }
@@ -326,7 +338,10 @@ fn not_up(error: &Error) -> Claim {
 
 /// A proof holds when its story does not.
 fn turn(case: &mut Case, bug: &str) {
-    let broken = case.claims.iter().find(|claim| claim.verdict == Verdict::Fail);
+    let broken = case
+        .claims
+        .iter()
+        .find(|claim| claim.verdict == Verdict::Fail);
     let claim = match (case.verdict, broken) {
         (Verdict::Fail, Some(claim)) => Claim::new(
             "caught",

@@ -358,7 +358,10 @@ impl<'a> Teller<'a> {
                 limit.is_none_or(|limit| us <= limit.value.0 * 1000)
             };
             let holds = within(latency.p50, p50_us) && within(latency.p99, p99_us);
-            return Ok(Look::new(holds, format!("p50 {p50_us} us, p99 {p99_us} us")));
+            return Ok(Look::new(
+                holds,
+                format!("p50 {p50_us} us, p99 {p99_us} us"),
+            ));
         }
         Ok(self.world.look(probe, since)?)
     }
@@ -544,3 +547,6 @@ fn subscribed(told: &Told, expect: Subscribed, says: Option<&str>) -> Outcome {
         _ => Ok(why),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,9 @@ impl Hall {
 
     /// Counts frames.
     pub(super) fn on_wire(&self, probe: &WireProbe, _since: Nanos) -> Result<Look, Error> {
-        Err(refused(format!("packets of pod {} are not kept", probe.pod)))
+        Err(refused(format!(
+            "packets of pod {} are not kept",
+            probe.pod
+        )))
     }
 }

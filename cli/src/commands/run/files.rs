@@ -34,11 +34,7 @@ enum Place {
 }
 
 /// Reads and checks them all; the first that is wrong is told.
-pub(super) fn load(
-    wanted: &[String],
-    bugs: &[&str],
-    suts: &Suts,
-) -> Result<Vec<Story>, Failure> {
+pub(super) fn load(wanted: &[String], bugs: &[&str], suts: &Suts) -> Result<Vec<Story>, Failure> {
     let suts: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
     let sites = site::shipped();
     let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();

@@ -45,13 +45,13 @@ pub(super) fn plans(stories: &[Story]) -> Result<u8, Failure> {
         }
         let scenario = &story.scenario;
         writeln!(out, "{}: {}", scenario.scenario, scenario.about)?;
-        let pods: Vec<&str> = story.mesh.pods.iter().map(|(pod, _)| pod.as_str()).collect();
-        writeln!(
-            out,
-            "     on {}: {}",
-            story.mesh.topology,
-            pods.join(", ")
-        )?;
+        let pods: Vec<&str> = story
+            .mesh
+            .pods
+            .iter()
+            .map(|(pod, _)| pod.as_str())
+            .collect();
+        writeln!(out, "     on {}: {}", story.mesh.topology, pods.join(", "))?;
         for line in plan(scenario) {
             writeln!(out, "{line}")?;
         }
@@ -64,7 +64,9 @@ pub(super) fn table(out: &mut impl Write, table: &prove::Table) -> io::Result<()
     let column = |number: usize| {
         // A column needs a letter; what it stands for is told below.
         let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-        letters.get(number).map_or('+', |letter| char::from(*letter))
+        letters
+            .get(number)
+            .map_or('+', |letter| char::from(*letter))
     };
     let longest = table.bugs.iter().map(|(bug, _)| bug.len()).max();
     let width = longest.unwrap_or(0).max("all bugs off".len());
@@ -85,7 +87,11 @@ pub(super) fn table(out: &mut impl Write, table: &prove::Table) -> io::Result<()
         let letters: String = marks.iter().map(|mark| Mark::letter(*mark)).collect();
         writeln!(out, "{bug:width$}  {letters}")?;
     }
-    writeln!(out, "{:width$}  P held, F did not; C caught, M missed, ? unclear, - not run", "")?;
+    writeln!(
+        out,
+        "{:width$}  P held, F did not; C caught, M missed, ? unclear, - not run",
+        ""
+    )?;
     for (number, story) in table.stories.iter().enumerate() {
         writeln!(out, "  {} {story}", column(number))?;
     }
