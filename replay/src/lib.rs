@@ -13,6 +13,7 @@
 //! - [`targets`]: where a replay may send, and what.
 //! - [`engine`]: exchanges are planned, sent on time, and accounted for.
 //! - [`stub`]: a provider that answers from recorded responses.
+//! - [`hop`]: what a sidecar changed between two capture points.
 //! - [`diff`]: where a recorded and an observed response part, decoded.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
 //! - [`sighting`]: one call seen at several points is one call; clocks of capture points.
@@ -27,6 +28,7 @@ pub mod check;
 pub mod diff;
 pub mod engine;
 pub mod exchange;
+pub mod hop;
 mod idiom;
 mod json;
 pub mod map;

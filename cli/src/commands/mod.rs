@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod diff;
 mod fixture;
+mod hop;
 mod ls;
 mod man;
 mod proxy;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Stub(stub::Args),
     /// Compare the answers of two runs
     Diff(diff::Args),
+    /// List what a sidecar changed between two capture points
+    Hop(hop::Args),
     /// Say again what a run showed: summary, HTML page, JUnit, JSON
     Report(report::Args),
     /// Tell stories on meshes, and judge them
@@ -63,6 +66,7 @@ impl Command {
             Command::Replay(args) => replay::run(*args),
             Command::Stub(args) => stub::run(args),
             Command::Diff(args) => diff::run(args),
+            Command::Hop(args) => hop::run(args),
             Command::Report(args) => report::run(args),
             Command::Run(args) => run::run(*args),
             Command::Proxy(args) => proxy::run(args),

@@ -7,7 +7,7 @@ use meshproof_harness::scenario;
 use meshproof_harness::site::Site;
 use meshproof_harness::sut::Sut;
 use meshproof_proxy::config;
-use meshproof_replay::{diff, map};
+use meshproof_replay::{diff, hop, map};
 
 use crate::exit::{self, Failure};
 
@@ -34,6 +34,8 @@ enum Kind {
     RewriteMap,
     /// What a comparison shows and does not judge
     Noise,
+    /// What a sidecar may change between two capture points
+    HopRules,
     /// What a sidecar is, where it listens, whom it asks
     Proxy,
     /// What happens to a mesh, and what must be seen
@@ -51,6 +53,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let schema = match args.kind {
         Kind::RewriteMap => map::schema(),
         Kind::Noise => diff::schema(),
+        Kind::HopRules => hop::schema(),
         Kind::Proxy => config::schema(),
         Kind::Scenario => scenario::schema(),
         Kind::Topology => {

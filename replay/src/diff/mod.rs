@@ -19,6 +19,8 @@ mod tree;
 mod tests;
 
 pub use answer::{Answer, Frames, compare, response};
+pub(crate) use noise::like;
 pub use noise::{Applied, Noise, schema};
 pub use records::{Pair, RecordDiff, diff_records};
+pub(crate) use text::bytes_both;
 pub use tree::DIFFERENCES_MAX;

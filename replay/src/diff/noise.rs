@@ -231,7 +231,7 @@ fn fits(wanted: &Step, there: &Step) -> bool {
 }
 
 /// Whether `name` is like `pattern`, in which `*` stands for any characters.
-fn like(pattern: &str, name: &str) -> bool {
+pub(crate) fn like(pattern: &str, name: &str) -> bool {
     let Some((front, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };

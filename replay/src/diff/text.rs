@@ -44,7 +44,7 @@ fn excerpt(text: &str, around: usize) -> String {
 }
 
 /// Two runs of bytes that differ: lengths, the first differing offset, and what stands there.
-pub(super) fn bytes_both(recorded: &[u8], observed: &[u8]) -> (String, String) {
+pub(crate) fn bytes_both(recorded: &[u8], observed: &[u8]) -> (String, String) {
     let at = recorded
         .iter()
         .zip(observed)
