@@ -16,6 +16,7 @@
 //! - [`hop`]: what a sidecar changed between two capture points.
 //! - [`diff`]: where a recorded and an observed response part, decoded.
 //! - [`pipeline`]: the above in one pass, for whoever wants to look.
+//! - [`synth`]: exchanges become a small capture of their own.
 //! - [`sighting`]: one call seen at several points is one call; clocks of capture points.
 //! - [`select`]: which calls a command takes.
 //!
@@ -39,4 +40,5 @@ pub mod select;
 pub mod sighting;
 pub mod stream;
 pub mod stub;
+pub mod synth;
 pub mod targets;

@@ -35,13 +35,15 @@ use meshproof_replay::targets::{MethodRules, Policy};
 use super::select::Select;
 use crate::exit::Failure;
 
+mod through;
+
 /// Stubs that one replay starts.
 const STUBS_MAX: usize = 64;
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("where_to").required(true).args(["to", "stub"])),
+    group(clap::ArgGroup::new("where_to").required(true).args(["to", "stub", "through"])),
     after_help = "\
 Loopback may always be sent to. Any other address must stand under `targets:` in the map, or be
 given by --allow-target; one that the capture shows as a peer in production must be in the map.
@@ -55,18 +57,26 @@ Behind a sidecar, an app subscribes at 127.0.0.1:13330 before it calls 127.0.0.1
 the recorded subscriptions are made first; whether they are answered as recorded is the claim
 `subscriptions`. Publications are left out unless --publish is given; withdrawals always.
 
+--through brings an offline mesh up, enters it where the app would, and ends it. Behind the sidecar
+stand stubs: what differs is the sidecar's doing. What the sidecar changed is the claim `hop`,
+packets that tried to leave are `escapes`. With two --sut, both builds replay, and their answers and
+changes are compared.
+
 Exit: 0 PASS, 1 FAIL, 2 wrong use, 3 INVALID or nothing was sent, 130 Ctrl-C (twice: at once).
 
 Examples:
   meshproof replay calls.pcap --stub
   meshproof replay calls.pcap --to 127.0.0.1:12200 --pace recorded
   meshproof replay app.pcap --api 127.0.0.1:13330 --to 127.0.0.1:12220
+  meshproof replay --through offline                  a folder of `env from-capture`
+  meshproof replay --through offline --sut old=./sidecar-1 --sut new=./sidecar-2
+  meshproof replay --through offline --shrink small   a failing one, reduced to what matters
   meshproof replay offline.pcapng --map map.yaml --to 10.1.0.5:12200=127.0.0.1:12200 \\
       --to 10.1.0.6:12200=127.0.0.1:12201 --record runs/one"
 )]
 pub(crate) struct Args {
     /// Capture files, globs in quotes, or folders; rotated parts are joined in time order
-    #[arg(value_name = "CAPTURE", required_unless_present = "sources")]
+    #[arg(value_name = "CAPTURE", required_unless_present_any = ["sources", "through"])]
     captures: Vec<String>,
     /// A capture point with a name; repeat for several. A call seen at several is sent once
     #[arg(long = "source", value_name = "NAME=GLOB")]
@@ -96,8 +106,30 @@ pub(crate) struct Args {
     api: Vec<String>,
     /// Send recorded publications there as well: they make the sidecar register the services for
     /// its own address
-    #[arg(long, requires = "api")]
+    #[arg(long)]
     publish: bool,
+    /// Send through this offline mesh, a folder that `env from-capture` made; without CAPTURE, what
+    /// it holds
+    #[arg(long, value_name = "ENV", conflicts_with_all = ["api", "map", "allow_target"])]
+    through: Option<PathBuf>,
+    /// With --through: a binary in the place of the sidecar's; given twice, two builds are compared
+    #[arg(long, value_name = "NAME=BINARY", requires = "through")]
+    sut: Vec<String>,
+    /// With --through: an adapter in a file
+    #[arg(long, value_name = "FILE", requires = "through")]
+    sut_file: Vec<PathBuf>,
+    /// With --through: a seeded bug of the reference sidecar, to see it found; may be repeated
+    #[arg(long, value_name = "BUG", requires = "through")]
+    bug: Vec<meshproof_proxy::Bug>,
+    /// With --through: what else the sidecar may change, in YAML (`meshproof schema hop-rules`)
+    #[arg(long, value_name = "FILE", requires = "through")]
+    rules: Option<PathBuf>,
+    /// With --through: reduce a failing replay to the exchanges that matter, into this folder
+    #[arg(long, value_name = "DIR", requires = "through")]
+    shrink: Option<PathBuf>,
+    /// With --shrink: runs at most
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "shrink")]
+    tries: u32,
     /// Send to stubs that answer from the same captures, started and stopped by this command
     #[arg(long)]
     stub: bool,
@@ -156,7 +188,7 @@ pub(crate) struct Args {
 
 /// What goes to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// A summary for people
     Human,
     /// The summary for programs, as `report --json` writes it
@@ -173,7 +205,13 @@ fn milliseconds(text: &str) -> Result<u32, String> {
 
 /// Plans, sends, judges, records, and says what was shown.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    if let Some(folder) = &args.through {
+        return through::run(&args, folder);
+    }
     let usage = |text: String| Failure::Usage(text);
+    if args.publish && args.api.is_empty() {
+        return Err(usage("--publish needs --api or --through".into()));
+    }
     let map = args.map.as_deref().map(read_map).transpose()?;
     let policy = policy(&args, map.as_ref())?;
     let mut routes = Routes::parse(args.to.iter().map(String::as_str))

@@ -8,7 +8,8 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 use meshproof_wire::http::{Limits, Message, Messages, Start};
 
-use super::plan::{Ask, Plan};
+use super::plan::Plan;
+use super::run::{Dial, Direct};
 use super::subscribe::Made;
 
 /// How long one answer may take. A sidecar may have to wait for its config center, and for a name
@@ -20,6 +21,11 @@ const CONNECT_MS: u64 = 3_000;
 /// Makes every request of [`Plan::asks`], one after the other, each on a connection of its own.
 /// What a peer does is an outcome; an API that accepts no connection is asked once.
 pub fn make(plan: &Plan) -> Vec<Made> {
+    make_by(plan, &Direct)
+}
+
+/// As [`make`], over connections that `dial` opens.
+pub fn make_by(plan: &Plan, dial: &dyn Dial) -> Vec<Made> {
     let mut dead: HashMap<SocketAddr, String> = HashMap::new();
     plan.asks
         .iter()
@@ -27,10 +33,8 @@ pub fn make(plan: &Plan) -> Vec<Made> {
             if let Some(why) = dead.get(&ask.target) {
                 return Err(why.clone());
             }
-            let connected =
-                TcpStream::connect_timeout(&ask.target, Duration::from_millis(CONNECT_MS));
-            match connected {
-                Ok(stream) => exchange(stream, ask),
+            match dial.connect(ask.target, Duration::from_millis(CONNECT_MS)) {
+                Ok(stream) => self::ask(stream, &ask.request.bytes),
                 Err(error) => {
                     let why = error.to_string();
                     dead.insert(ask.target, why.clone());
@@ -41,7 +45,8 @@ pub fn make(plan: &Plan) -> Vec<Made> {
         .collect()
 }
 
-fn exchange(mut stream: TcpStream, ask: &Ask) -> Made {
+/// Says `request` and waits for the answer, 15 s at most.
+pub(crate) fn ask(mut stream: TcpStream, request: &[u8]) -> Made {
     let began = Nanos::now();
     let told = |error: std::io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -56,7 +61,7 @@ fn exchange(mut stream: TcpStream, ask: &Ask) -> Made {
     };
     stream
         .set_write_timeout(Some(Duration::from_millis(ANSWER_MS)))
-        .and_then(|()| stream.write_all(&ask.request.bytes))
+        .and_then(|()| stream.write_all(request))
         .map_err(told)?;
     let mut messages = Messages::new(Limits::USUAL);
     let mut buffer = [0; 16 << 10];

@@ -7,9 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use meshproof_sys::clock::Nanos;
@@ -114,11 +115,44 @@ const HEARTBEATS_MAX: u64 = 1 << 16;
 const TIMER: Token = Token(u64::MAX);
 const WAKE: Token = Token(u64::MAX - 1);
 
+/// Opens connections: from this machine, or from inside a pod.
+pub trait Dial: Sync {
+    /// Begins a connection; the stream does not block, and is writable once it stands.
+    fn begin(&self, to: SocketAddr) -> io::Result<TcpStream>;
+
+    /// Connects, and waits for it; the stream blocks.
+    fn connect(&self, to: SocketAddr, limit: Duration) -> io::Result<TcpStream>;
+}
+
+/// From this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Direct;
+
+impl Dial for Direct {
+    fn begin(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        meshproof_sys::socket::connect(to)
+    }
+
+    fn connect(&self, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        TcpStream::connect_timeout(&to, limit)
+    }
+}
+
 /// Carries out a plan. Fails only when the machine cannot go on (no descriptors); everything that
 /// a peer does is an outcome.
 pub fn run(plan: &Plan, settings: &Settings, control: &Control) -> io::Result<Run> {
+    run_by(plan, settings, control, &Direct)
+}
+
+/// As [`run`], over connections that `dial` opens.
+pub fn run_by(
+    plan: &Plan,
+    settings: &Settings,
+    control: &Control,
+    dial: &dyn Dial,
+) -> io::Result<Run> {
     sharpen_timers_of_this_thread()?;
-    let mut engine = Engine::new(plan, settings, control)?;
+    let mut engine = Engine::new(plan, settings, control, dial)?;
     engine.start();
     let mut ready = Vec::new();
     while !engine.is_done() {
@@ -204,6 +238,7 @@ struct Engine<'a> {
     plan: &'a Plan,
     settings: &'a Settings,
     control: &'a Control,
+    dial: &'a dyn Dial,
     poll: Poll,
     timer: Timer,
     book: Book<'a>,
@@ -228,7 +263,12 @@ struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    fn new(plan: &'a Plan, settings: &'a Settings, control: &'a Control) -> io::Result<Self> {
+    fn new(
+        plan: &'a Plan,
+        settings: &'a Settings,
+        control: &'a Control,
+        dial: &'a dyn Dial,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer = Timer::new()?;
         poll.add(&timer, TIMER, Interest::Read)?;
@@ -244,6 +284,7 @@ impl<'a> Engine<'a> {
             plan,
             settings,
             control,
+            dial,
             poll,
             timer,
             book: Book::new(plan),

@@ -147,9 +147,14 @@ fn halves(name: &str, before: &Half, after: &Half, found: &mut Vec<Found>) {
     headers(name, one, other, found);
     connection_object(name, &readdressed, other, found);
     body(name, one, other, found);
-    if found.len() == before_len && one.head.protocol == other.head.protocol {
+    let covered = |frame: &'_ Frame| {
+        let crc = frame.parts().and_then(|parts| parts.crc);
+        frame.bytes.slice(..crc.map_or(frame.bytes.len(), |crc| crc.start))
+    };
+    let (one, other) = (covered(&readdressed), covered(other));
+    if found.len() == before_len && one != other {
         // Something that has no name of its own.
-        let (one, other) = diff::bytes_both(&readdressed.bytes, &other.bytes);
+        let (one, other) = diff::bytes_both(&one, &other);
         found.push(Found::of(format!("{name}.bytes"), Some(one), Some(other)));
     }
 }

@@ -8,7 +8,7 @@ use crate::pipeline::{self, Options, Visitor};
 
 /// Most bytes of frames that one side of a comparison holds; exchanges after that are counted as
 /// `too-many`.
-pub const FRAME_BYTES_MAX: u64 = 2 << 30;
+const FRAME_BYTES_MAX: u64 = 2 << 30;
 
 /// What one capture point shows.
 #[derive(Clone, Debug, Default)]

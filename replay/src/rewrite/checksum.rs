@@ -2,11 +2,11 @@
 
 /// A ones' complement sum of 16-bit words (RFC 1071), not folded.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Sum {
     /// Adds bytes that begin at an even place; an odd last byte is the high half of a word.
-    pub(super) fn add(mut self, bytes: &[u8]) -> Sum {
+    pub(crate) fn add(mut self, bytes: &[u8]) -> Sum {
         let words = bytes.chunks_exact(2);
         if let [last] = words.remainder() {
             self.0 += u64::from(*last) << 8;
@@ -24,7 +24,7 @@ impl Sum {
         self
     }
 
-    pub(super) fn fold(self) -> u16 {
+    pub(crate) fn fold(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
             sum = (sum >> 16) + (sum & 0xffff);

@@ -15,7 +15,7 @@
 //! **Limits:** what the first pass notes is bounded by [`Limits::plan_bytes_max`].
 
 mod address;
-mod checksum;
+pub(crate) mod checksum;
 mod frame;
 mod header_map;
 mod hessian;

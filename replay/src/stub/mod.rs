@@ -2,9 +2,11 @@
 //!
 //! - [`shelf`]: which recorded answer belongs to a request; pure.
 //! - [`serve`]: the sockets.
+//! - [`known`]: how others learn of it.
 //!
 //! **Invariant:** an answer that fits only loosely is told, and never makes a pass.
 
+pub mod known;
 pub mod serve;
 pub mod shelf;
 

@@ -4,7 +4,7 @@
 //! BOLT: class and content). Among several of these the one of the same trace id goes first, then
 //! recorded order; the last one answers whatever comes after them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -203,6 +203,25 @@ impl Shelf {
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Services by name with the protocols that they were called in, `bolt` or `tr`. What names no
+    /// service, plain BOLT, is not there.
+    pub fn services(&self) -> BTreeMap<String, BTreeSet<&'static str>> {
+        let mut services: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+        let mut keys: Vec<&Key> = self.exact.keys().filter(|it| it.method.is_some()).collect();
+        keys.sort_unstable_by(|one, other| one.service.cmp(&other.service));
+        for key in keys {
+            let protocol = match key.family {
+                Protocol::Tr => "tr",
+                _ => "bolt",
+            };
+            services
+                .entry(key.service.clone())
+                .or_default()
+                .insert(protocol);
+        }
+        services
     }
 
     /// What to do about a frame from a client.

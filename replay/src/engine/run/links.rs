@@ -20,7 +20,7 @@ impl Engine<'_> {
             return;
         }
         let number = Link(self.links.len() as u32);
-        let stream = meshproof_sys::socket::connect(planned.target);
+        let stream = self.dial.begin(planned.target);
         let added = stream.and_then(|stream| {
             let token = Token(u64::from(number.0));
             self.poll.add(&stream, token, Interest::Write)?;

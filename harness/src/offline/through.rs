@@ -1,0 +1,344 @@
+//! A replay through a mesh: the subscriptions, then the calls, from inside a pod.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use meshproof_record::case::Moment;
+use meshproof_replay::diff::{Frames, Noise};
+use meshproof_replay::engine::judge::Judged;
+use meshproof_replay::engine::outcome::Run;
+use meshproof_replay::engine::pace::{LatenessLimit, Pace};
+use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Recorded, Routes, Skip};
+use meshproof_replay::engine::run::{self, Control, Dial, Settings};
+use meshproof_replay::engine::subscribe::{self, Api, Asked, Publishing};
+use meshproof_replay::engine::{api, judge};
+use meshproof_replay::exchange::{Exchange, ExchangeKind};
+use meshproof_replay::hop;
+use meshproof_replay::map::{Target, Writes};
+use meshproof_replay::targets::Policy;
+use meshproof_wire::Protocol;
+
+use super::folder::{Failed, Offline};
+use super::judge::{Beats, Symptoms};
+use super::shape::{Shows, Side, enters};
+use crate::environment::{Environment, Escapes};
+use crate::mesh::{Mesh, Setting};
+use crate::{Error, offline};
+
+/// How a replay goes through a mesh.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// When requests are sent.
+    pub pace: Pace,
+    /// How recorded connections become the replay's.
+    pub connections: Connections,
+    /// Requests of one connection that may wait for an answer, without a schedule.
+    pub window: std::num::NonZeroUsize,
+    /// Waits this long for every answer, whatever the request says.
+    pub timeout_ms: Option<u32>,
+    /// How late sends may be for a word on latency.
+    pub lateness: LatenessLimit,
+    /// What is shown and not judged in answers.
+    pub noise: Noise,
+    /// What the sidecar may change.
+    pub rules: hop::Rules,
+    /// Whether recorded publications are made.
+    pub publishing: Publishing,
+}
+
+impl Default for Ways {
+    fn default() -> Ways {
+        let settings = Settings::usual(Pace::Window);
+        Ways {
+            pace: Pace::Window,
+            connections: Connections::Recorded,
+            window: settings.window,
+            timeout_ms: None,
+            lateness: LatenessLimit::default(),
+            noise: Noise::default(),
+            rules: hop::Rules::default(),
+            publishing: Publishing::LeftOut,
+        }
+    }
+}
+
+/// Where a replay enters a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The pod that its connections are opened in.
+    pub from: String,
+    /// Where calls go.
+    pub calls: SocketAddr,
+    /// The application API; `None` where calls enter at 12200.
+    pub api: Option<SocketAddr>,
+    /// On which side that is.
+    pub side: Side,
+}
+
+impl Entry {
+    /// Where the replay of an offline mesh enters it.
+    ///
+    /// # Errors
+    /// The mesh has no such pod.
+    pub fn of(mesh: &Mesh, offline: &Offline) -> Result<Entry, Error> {
+        Entry::at(mesh, &offline.from, &offline.sut, offline.side)
+    }
+
+    /// Where the app of `from` enters, or whoever in `from` calls the sidecar of `sut`.
+    ///
+    /// # Errors
+    /// The mesh has no such pod.
+    pub fn at(mesh: &Mesh, from: &str, sut: &str, side: Side) -> Result<Entry, Error> {
+        let place = mesh.place(sut)?;
+        Ok(match side {
+            Side::Outbound => Entry {
+                from: from.to_owned(),
+                calls: place.outbound,
+                api: Some(place.api),
+                side,
+            },
+            Side::Inbound => Entry {
+                from: from.to_owned(),
+                calls: place.inbound,
+                api: None,
+                side,
+            },
+        })
+    }
+}
+
+/// Connections from inside a pod.
+struct FromPod<'a> {
+    environment: &'a dyn Environment,
+    pod: &'a str,
+}
+
+/// Within an environment a connect is answered at once, or by nobody.
+const CONNECT: Duration = Duration::from_secs(3);
+
+impl Dial for FromPod<'_> {
+    fn begin(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = self.connect(to, CONNECT)?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn connect(&self, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        let connected = self.environment.connect(self.pod, to, limit);
+        connected.map_err(|error| match error {
+            Error::Io { source, .. } => source,
+            other => io::Error::other(other.to_string()),
+        })
+    }
+}
+
+/// What came of a replay through a mesh.
+#[derive(Debug)]
+pub struct Through {
+    /// What was planned.
+    pub plan: Plan,
+    /// What became of each request.
+    pub run: Run,
+    /// What the answers show, and every claim.
+    pub judged: Judged,
+    /// What was said to the application API; nothing where calls enter at 12200.
+    pub asked: Option<Vec<Asked>>,
+    /// Heartbeats that were made live, in the versions that were recorded.
+    pub beats: Vec<Beats>,
+    /// What tried to leave; `None` where the backend cannot tell.
+    pub escapes: Option<Escapes>,
+    /// What the sidecar changed; `None` where packets could not be captured.
+    pub hop: Option<hop::Report>,
+    /// Why there is no [`Through::hop`], and other things worth telling.
+    pub notes: Vec<(String, String)>,
+    /// What happened in the mesh.
+    pub timeline: Vec<Moment>,
+}
+
+impl Through {
+    /// What is wrong, in words that two runs share; empty where nothing is.
+    pub fn symptoms(&self) -> Symptoms {
+        Symptoms::of(self)
+    }
+}
+
+/// Brings an offline mesh up, replays its capture through it, and ends it.
+///
+/// # Errors
+/// There is no mesh, or the machine cannot go on; whatever the sidecar does is a claim.
+pub fn run(
+    offline: &Offline,
+    exchanges: Vec<Recorded>,
+    setting: &Setting,
+    ways: &Ways,
+    control: &Control,
+) -> Result<Through, Failed> {
+    let mesh = Mesh::up(&offline.spec, setting)?;
+    let entry = Entry::of(&mesh, offline)?;
+    let taps = offline::through::taps(&mesh, &offline.sut);
+    let mut through = on(&mesh, &entry, exchanges, ways, control)?;
+    match taps.and_then(|taps| taps.seen(entry.side)) {
+        Ok((before, after)) => {
+            through.hop = Some(hop::compare(before, after, &ways.rules));
+        }
+        Err(why) => through.notes.push(("hop-not-seen".to_owned(), why)),
+    }
+    through.timeline = mesh.timeline();
+    through.escapes = mesh.down()?;
+    super::judge::finish(&mut through);
+    Ok(through)
+}
+
+/// Replays exchanges through a mesh that is up: subscriptions, calls, heartbeats.
+///
+/// # Errors
+/// The machine cannot go on.
+pub fn on(
+    mesh: &Mesh,
+    entry: &Entry,
+    exchanges: Vec<Recorded>,
+    ways: &Ways,
+    control: &Control,
+) -> Result<Through, Error> {
+    let exchanges = entering(entry.side, exchanges);
+    let beats = heartbeats_of(&exchanges);
+    let routes = Routes {
+        default: Some(entry.calls),
+        by_server: Vec::new(),
+    };
+    let api = entry.api.map(|api| Api {
+        routes: Routes {
+            default: Some(api),
+            by_server: Vec::new(),
+        },
+        publishing: ways.publishing,
+    });
+    let policy = policy(entry);
+    let planning = Planning {
+        routes: &routes,
+        policy: &policy,
+        pace: ways.pace,
+        connections: ways.connections,
+        timeout_ms: ways.timeout_ms,
+        api: api.as_ref(),
+    };
+    let plan = plan::plan(exchanges, &planning).map_err(|error| Error::Refused(error.to_string()))?;
+    let dial = FromPod {
+        environment: mesh.environment(),
+        pod: &entry.from,
+    };
+    let asked = api.is_some().then(|| {
+        let said = api::make_by(&plan, &dial);
+        subscribe::judge(&plan, &said)
+    });
+    let settings = Settings {
+        window: ways.window,
+        ..Settings::usual(ways.pace)
+    };
+    let ran = run::run_by(&plan, &settings, control, &dial)
+        .map_err(Error::io("replaying through the mesh"))?;
+    let beats = beats
+        .into_iter()
+        .map(|(protocol, recorded)| Beats::ask(&dial, entry.calls, protocol, recorded))
+        .collect();
+    let terms = judge::Terms {
+        pace: ways.pace,
+        lateness: ways.lateness,
+        loose: 0,
+    };
+    let compare = Frames {
+        noise: ways.noise.clone(),
+    };
+    let judged =
+        judge::judge(&plan, &ran, &compare, &terms).with_api(&plan, asked.as_deref());
+    Ok(Through {
+        plan,
+        run: ran,
+        judged,
+        asked,
+        beats,
+        escapes: None,
+        hop: None,
+        notes: Vec::new(),
+        timeline: Vec::new(),
+    })
+}
+
+/// Leaves out what does not enter here.
+fn entering(side: Side, mut exchanges: Vec<Recorded>) -> Vec<Recorded> {
+    let shows = Shows::of(exchanges.iter().map(|it| &it.exchange));
+    for recorded in &mut exchanges {
+        let call = matches!(
+            recorded.exchange.kind,
+            ExchangeKind::Call | ExchangeKind::Oneway
+        );
+        if call && recorded.left_out.is_none() && !enters(side, shows, &recorded.exchange) {
+            recorded.left_out = Some(Skip::Filtered);
+        }
+    }
+    exchanges
+}
+
+/// Protocols in which heartbeats were recorded, and how many of each.
+fn heartbeats_of(exchanges: &[Recorded]) -> BTreeMap<Protocol, u64> {
+    let mut beats = BTreeMap::new();
+    for Recorded { exchange, left_out } in exchanges {
+        let asks = exchange.kind == ExchangeKind::Heartbeat && exchange.request.is_some();
+        if asks && left_out.is_none() {
+            *beats.entry(exchange.protocol).or_insert(0) += 1;
+        }
+    }
+    beats
+}
+
+/// The run's own namespaces are always allowed, and nothing else.
+fn policy(entry: &Entry) -> Policy {
+    let ips: BTreeSet<IpAddr> = [Some(entry.calls), entry.api]
+        .into_iter()
+        .flatten()
+        .map(|it| it.ip())
+        .collect();
+    Policy {
+        targets: ips
+            .into_iter()
+            .map(|ip| Target {
+                network: ip.into(),
+                owner: "this run".to_owned(),
+                writes: Writes::Allow,
+                line: 0,
+            })
+            .collect(),
+        ..Policy::default()
+    }
+}
+
+/// What a capture point of a pod shows.
+pub struct Taps {
+    _private: (),
+}
+
+impl Taps {
+    fn seen(self, side: Side) -> Result<(hop::Seen, hop::Seen), String> {
+        let _ = side;
+        Err("packets of a pod cannot be captured here".to_owned())
+    }
+}
+
+fn taps(mesh: &Mesh, pod: &str) -> Result<Taps, String> {
+    let _ = (mesh, pod);
+    Ok(Taps { _private: () })
+}
+
+/// Whether an exchange is a part of what a replay says, for those who choose some.
+pub fn says(side: Side, shows: Shows, exchange: &Exchange) -> bool {
+    exchange.kind == ExchangeKind::MeshApi || enters(side, shows, exchange)
+}
+
+/// Writes bytes to a stream that must take them at once.
+pub(super) fn say(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.set_write_timeout(Some(CONNECT))?;
+    stream.write_all(bytes)
+}
