@@ -4,6 +4,7 @@ mod audit;
 mod completions;
 mod demo;
 mod diff;
+mod env;
 mod fixture;
 mod hop;
 mod ls;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Report(report::Args),
     /// Tell stories on meshes, and judge them
     Run(Box<run::Args>),
+    /// Make meshes in private namespaces
+    Env(env::Args),
     /// Run the reference sidecar
     Proxy(proxy::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
@@ -69,6 +72,7 @@ impl Command {
             Command::Hop(args) => hop::run(args),
             Command::Report(args) => report::run(args),
             Command::Run(args) => run::run(*args),
+            Command::Env(args) => env::run(args),
             Command::Proxy(args) => proxy::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Fixture(args) => fixture::run(args),

@@ -37,6 +37,8 @@ use crate::exit::Failure;
 
 mod through;
 
+pub(crate) use through::failed as through_failed;
+
 /// Stubs that one replay starts.
 const STUBS_MAX: usize = 64;
 

@@ -13,6 +13,7 @@ mod real_mesh;
 mod replay;
 mod report;
 mod rewrite;
+mod through;
 mod tidy;
 mod upgrade;
 

@@ -11,7 +11,7 @@ use meshproof_sys::clock::Nanos;
 use super::pod::{self, Expected, Member, Services, Stands, Waits};
 use super::spec::{MeshSpec, PodSpec};
 use super::{Begun, Mesh, REGISTRY, Setting, VIP, http, log_of, port};
-use crate::environment::{Backend, Capability, Command, Environment, Ready, Topology};
+use crate::environment::{Backend, Capability, Command, Environment, Program, Ready, Topology};
 use crate::netns::{Netns, Options};
 use crate::process::Process;
 use crate::sut::Sut;
@@ -534,6 +534,14 @@ impl Site<'_> {
             variables: variables.collect::<Result<_, _>>().map_err(wrong)?,
             directory: Some(folder),
             ..Command::program(program, arguments.iter().cloned())
+        };
+        // By this name it is the program itself, whatever PATH holds.
+        let command = match program.as_str() {
+            "meshproof" => Command {
+                program: Program::Own,
+                ..command
+            },
+            _ => command,
         };
         let log = format!("{name}-{}", peer.name);
         match pod::waits(&peer.ready, &values)? {

@@ -120,7 +120,7 @@ pub struct Made {
     /// Packets of the rewritten capture.
     pub packets: u64,
     /// Originals that the audit searched for.
-    pub searched: usize,
+    pub searched: u64,
 }
 
 /// Makes an offline mesh from captures and a map: rewrites, audits, and writes the folder, which
@@ -207,7 +207,7 @@ fn rewrite(inputs: &Inputs, map: &Map, path: &Path) -> Result<u64, Failed> {
 
 /// Searches the rewritten capture for what must not be left; how much was searched for. A map that
 /// hides nothing leaves nothing to search for.
-fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<usize, Failed> {
+fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<u64, Failed> {
     if map.hides_nothing() {
         return Ok(0);
     }
@@ -215,7 +215,7 @@ fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<usize, Failed> {
     let original = Original::read(&mut captures, map)?;
     let needles = Needles::new(map, Some(&original));
     let mut audit = Audit::new(&needles).map_err(Failed::Capture)?;
-    let mut captures = Captures::open(&Inputs::of(&[path.to_string_lossy()]))?;
+    let mut captures = Captures::open(&Inputs::of([path]))?;
     audit.packets(&mut captures)?;
     let file = std::fs::File::open(path).map_err(Failed::io(path))?;
     audit
@@ -236,7 +236,7 @@ fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<usize, Failed> {
 }
 
 fn read(path: &Path) -> Result<Loaded, Failed> {
-    let mut captures = Captures::open(&Inputs::of(&[path.to_string_lossy()]))?;
+    let mut captures = Captures::open(&Inputs::of([path]))?;
     load::load(&mut captures, &Selection::default())
         .map_err(|error| Failed::Capture(error.to_string()))
 }

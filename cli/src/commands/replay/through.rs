@@ -274,7 +274,7 @@ fn write(
     if let Some(hop) = &through.hop {
         let path = writer.artefacts()?.join("hop.json");
         let text = serde_json::to_string_pretty(hop).unwrap_or_default();
-        std::fs::write(&path, text).map_err(|source| StoreError::Io { path, source })?;
+        std::fs::write(&path, text).map_err(|error| StoreError::Io { path, error })?;
     }
     writer.finish(Ending {
         now: Timestamp::now(),
