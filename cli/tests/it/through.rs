@@ -29,7 +29,8 @@ fn meshproof(args: &[&str]) -> (i32, String) {
 
 /// Whether this machine has namespaces; said aloud where it has none.
 fn runs() -> bool {
-    use meshproof_harness::{Netns, Topology, netns::Options};
+    use meshproof_harness::netns::Options;
+    use meshproof_harness::{Netns, Topology};
     let program = vec![env!("CARGO_BIN_EXE_meshproof").into()];
     match Netns::up_with(&Topology::new(["one"], None), &Options { program }) {
         Err(meshproof_harness::Error::Unsupported { missing, advice }) => {
@@ -48,8 +49,11 @@ struct Bench {
 /// Everything that names the deployment in which the captures were taken.
 const MAP: &str = "\
 networks: {10.15.0.0/16: 10.77.0.0/16}
-apps: {sample-client: c1}
-vips: {sample-pool.zone1.alipay.net: offline-pool.z9.test.net}
+vips:
+  sample-pool.zone1.alipay.net: offline-pool.z9.test.net
+  sample-server-vip.alipay.net: host-1.test.net
+apps: {sample: offline, sample-client: c1, target-app: t1}
+zones: {zone1: z9}
 ";
 
 impl Bench {

@@ -15,7 +15,7 @@ use meshproof_replay::map::Map;
 use meshproof_replay::rewrite;
 use meshproof_replay::select::Selection;
 use meshproof_replay::stream::{Flow, FlowId, Mark, OpenerBy};
-use meshproof_wire::mesh_api::{Answer, Application, Call, Subscribe};
+use meshproof_wire::mesh_api::{Answer, Application, Call, Subscribe, protocol_code};
 use meshproof_wire::{Crc, Frame, Head, Kind, Protocol, RequestId};
 
 use super::shape::{MadeUp, Shape, Side, Unfit};
@@ -235,7 +235,7 @@ fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<u64, Failed> {
     Ok(report.needles.map + report.needles.original)
 }
 
-fn read(path: &Path) -> Result<Loaded, Failed> {
+pub(super) fn read(path: &Path) -> Result<Loaded, Failed> {
     let mut captures = Captures::open(&Inputs::of([path]))?;
     load::load(&mut captures, &Selection::default())
         .map_err(|error| Failed::Capture(error.to_string()))
@@ -297,7 +297,8 @@ impl Offline {
 
     /// The same exchanges, with the subscriptions that are made up in front.
     pub fn with_subscriptions(&self, mut loaded: Loaded) -> Loaded {
-        let made_up = self.subscriptions().into_iter().map(Recorded::from);
+        let made_up = subscriptions(&self.app, &self.made_up);
+        let made_up = made_up.into_iter().map(Recorded::from);
         loaded.exchanges.splice(0..0, made_up);
         loaded
     }
@@ -309,40 +310,40 @@ impl Offline {
         let sidecar = found.and_then(|(_, pod)| pod.sidecar.as_deref());
         sidecar.unwrap_or(crate::sut::REFERENCE)
     }
+}
 
-    /// The subscriptions that the capture lacks, as if it had them: asked before everything else,
-    /// and answered with an address of the protocol that the calls are in.
-    fn subscriptions(&self) -> Vec<Exchange> {
-        if self.made_up.is_empty() {
-            return Vec::new();
-        }
-        let application = Call::Application(Application {
-            app_name: Some(self.app.clone()),
-        });
-        let mut asked = vec![made_up(&application, &Answer {
-            success: true,
-            ..Answer::default()
-        })];
-        for MadeUp { service, protocol } in &self.made_up {
-            let subscribe = Call::Subscribe(Subscribe {
-                service_name: service.clone(),
-                protocol_type: protocol.clone(),
-                ..Subscribe::default()
-            });
-            let code = match protocol.as_str() {
-                "tr" => 13,
-                _ => 1,
-            };
-            let answer = Answer {
-                success: true,
-                service_name: Some(service.clone()),
-                datas: Some(vec![format!("127.0.0.1:12200?p={code}")]),
-                ..Answer::default()
-            };
-            asked.push(made_up(&subscribe, &answer));
-        }
-        asked
+/// Subscriptions that a capture lacks, as if it had them: asked before everything else, and
+/// answered with an address of the protocol that the calls are in.
+pub(super) fn subscriptions(app: &str, lacking: &[MadeUp]) -> Vec<Exchange> {
+    if lacking.is_empty() {
+        return Vec::new();
     }
+    let application = Call::Application(Application {
+        app_name: Some(app.to_owned()),
+    });
+    let yes = Answer {
+        success: true,
+        ..Answer::default()
+    };
+    let mut asked = vec![made_up(&application, &yes)];
+    for MadeUp { service, protocol } in lacking {
+        let subscribe = Call::Subscribe(Subscribe {
+            service_name: service.clone(),
+            protocol_type: protocol.clone(),
+            ..Subscribe::default()
+        });
+        let code = match protocol.as_str() {
+            "tr" => protocol_code::TR,
+            _ => protocol_code::BOLT,
+        };
+        let answer = Answer {
+            service_name: Some(service.clone()),
+            datas: Some(vec![format!("127.0.0.1:12200?p={code}")]),
+            ..yes.clone()
+        };
+        asked.push(made_up(&subscribe, &answer));
+    }
+    asked
 }
 
 /// A connection of the application API that nobody recorded.

@@ -126,7 +126,20 @@ pub(super) fn finish(through: &mut Through) {
         });
     }
     if let Some(hop) = &through.hop {
-        claims.push(hop.claim("hop"));
+        let claim = hop.claim("hop");
+        // What expects no answer is shown by what came out behind the sidecar.
+        let oneways = through.run.outcomes.iter();
+        let oneways = oneways.filter(|it| it.end == End::Oneway).count();
+        if oneways > 0 && oneways == through.run.outcomes.len() && claim.verdict == Verdict::Pass {
+            for functional in claims.iter_mut().filter(|it| it.name == "functional") {
+                if functional.verdict == Verdict::Invalid {
+                    let went = count(oneways as u64, "one-way", "one-ways");
+                    functional.verdict = Verdict::Pass;
+                    functional.why = format!("{went} went through, and no answer came");
+                }
+            }
+        }
+        claims.push(claim);
     }
     claims.push(match &through.escapes {
         Some(escapes) if escapes.packets > 0 => {

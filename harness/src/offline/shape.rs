@@ -251,6 +251,11 @@ impl Shape {
                 continue;
             };
             shape.calls += 1;
+            if asks == 0 && shape.calls == 1 {
+                // An app that named itself to its sidecar said it better.
+                let named = frame.headers().get("app").map(str::to_owned);
+                shape.app = named.filter(|name| !name.is_empty()).unwrap_or(shape.app);
+            }
             let call = Call::of(frame);
             if call.method.is_none() {
                 plain.0 += 1;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use meshproof_record::case::Moment;
@@ -20,9 +21,9 @@ use meshproof_replay::map::{Target, Writes};
 use meshproof_replay::targets::Policy;
 use meshproof_wire::Protocol;
 
-use super::folder::{Failed, Offline};
+use super::folder::{self, Failed, Offline};
 use super::judge::{Beats, Symptoms};
-use super::shape::{Shows, Side, enters};
+use super::shape::{Shape, Shows, Side, enters};
 use crate::environment::{Environment, Escapes};
 use crate::mesh::{Mesh, Setting};
 use crate::{Error, offline};
@@ -265,6 +266,54 @@ pub fn on(
         notes: Vec::new(),
         timeline: Vec::new(),
     })
+}
+
+/// Replays a capture into a mesh that is up, as the app of `from` where that pod has a sidecar,
+/// else as a caller of the one pod that has. What the answers show is told without escapes and
+/// hops: those are the mesh's.
+///
+/// # Errors
+/// The capture cannot be read or fits no mesh, or there is no such way in.
+pub fn from_pod(
+    mesh: &Mesh,
+    from: &str,
+    capture: &Path,
+    ways: &Ways,
+    control: &Control,
+) -> Result<Through, Failed> {
+    let behind = |pod: &str| mesh.sidecar_of(pod).map(|sut| sut.is_some());
+    let (side, sut) = match behind(from)? {
+        true => (Side::Outbound, from.to_owned()),
+        false => {
+            let mut with = Vec::new();
+            for pod in mesh.pods() {
+                if behind(pod)? {
+                    with.push(pod.to_owned());
+                }
+            }
+            match <[String; 1]>::try_from(with) {
+                Ok([one]) => (Side::Inbound, one),
+                Err(with) => {
+                    let why = format!(
+                        "pod {from} has no sidecar, and {} others have one: name a pod with a \
+                         sidecar, or have one in the topology",
+                        with.len()
+                    );
+                    return Err(Error::Refused(why).into());
+                }
+            }
+        }
+    };
+    let mut exchanges = folder::read(capture)?.exchanges;
+    let all: Vec<&Exchange> = exchanges.iter().map(|it| &it.exchange).collect();
+    let shape = Shape::of(&all, Some(side))?;
+    let asked = folder::subscriptions(&shape.app, &shape.made_up);
+    exchanges.splice(0..0, asked.into_iter().map(Recorded::from));
+    let entry = Entry::at(mesh, from, &sut, side)?;
+    let mut through = on(mesh, &entry, exchanges, ways, control)?;
+    super::judge::finish(&mut through);
+    through.judged.claims.retain(|claim| claim.name != "escapes");
+    Ok(through)
 }
 
 /// Leaves out what does not enter here.
