@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meshproof_input::Problem;
+use meshproof_input::{Problem, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,7 @@ pub fn shipped() -> Vec<Site> {
 }
 
 impl Default for Site {
+    /// The first that ships, without its capabilities and further zones.
     fn default() -> Self {
         Site {
             site: "ant-like".into(),
@@ -81,8 +82,86 @@ impl Default for Site {
 }
 
 impl Site {
-    /// Reads a site.
+    /// Reads a site: it has zones, and protocols that are known.
     pub fn parse(name: &str, text: &str) -> Result<Site, Problem> {
-        meshproof_input::parse(name, text)
+        const PROTOCOLS: [&str; 2] = ["bolt", "tr"];
+        let site: Site = meshproof_input::parse(name, text)?;
+        let at = |word: &str, code, message: String, help: String| {
+            // The first place of the word is its key, or the value of a short file.
+            let start = text.find(word).unwrap_or_default();
+            let len = word.len();
+            Problem::at(name, text, Span { start, len }, code, message, help)
+        };
+        if site.zones.is_empty() {
+            let (message, help) = ("a site without zones", "name one: `zones: [zone1]`");
+            return Err(at("zones", "site::no_zone", message.into(), help.into()));
+        }
+        let strange = site
+            .protocols
+            .iter()
+            .find(|one| !PROTOCOLS.contains(&one.as_str()));
+        if let Some(protocol) = strange {
+            let help = match meshproof_input::suggestion(protocol, &PROTOCOLS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", PROTOCOLS.join(", ")),
+            };
+            let message = format!("`{protocol}` is no protocol of apps");
+            return Err(at(protocol, "site::no_protocol", message, help));
+        }
+        Ok(site)
+    }
+
+    /// A site that ships, by its name.
+    pub fn shipped(name: &str) -> Option<Site> {
+        shipped().into_iter().find(|site| site.site == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ships_can_be_read() {
+        let names: Vec<String> = SHIPPED
+            .iter()
+            .map(|(name, text)| Site::parse(name, text).unwrap().site)
+            .collect();
+        assert_eq!(names, ["ant-like", "public-cloud-like"]);
+        assert!(Site::shipped("ant-like").is_some());
+        assert!(Site::shipped("ant").is_none());
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: usize, message: &str, help: &str) {
+        let problem = Site::parse("site.yaml", text).unwrap_err();
+        let told = problem.help_text().unwrap_or_default();
+        assert_eq!(
+            (problem.line(), problem.to_string().as_str(), told),
+            (Some(line), message, help)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let head = "site: s\nregistry: config-center\nnames: vip\n";
+        check(
+            &format!("{head}protocols: [bolt]\nzones: []\n"),
+            5,
+            "a site without zones",
+            "name one: `zones: [zone1]`",
+        );
+        check(
+            &format!("{head}protocols: [blot]\nzones: [a]\n"),
+            4,
+            "`blot` is no protocol of apps",
+            "did you mean `bolt`?",
+        );
+        check(
+            "site: s\nregistry: zookeeper\n",
+            2,
+            "unknown value `zookeeper`",
+            "expected one of `config-center`, `static`",
+        );
     }
 }

@@ -17,6 +17,7 @@ mod run;
 mod schema;
 mod select;
 mod stub;
+pub(crate) mod suts;
 
 use clap::Subcommand;
 

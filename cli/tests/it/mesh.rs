@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use meshproof_harness::Error;
-use meshproof_harness::mesh::{Call, Called, Mesh, MeshSpec, Setting, Style};
+use meshproof_harness::mesh::{Call, Called, End, Mesh, MeshSpec, Part, Setting, Style};
+use meshproof_harness::process::Exit;
+use meshproof_harness::watch::Presence;
+
+use crate::environment::LONG;
 
 /// How meshes of tests are made.
 pub(crate) fn setting() -> Setting {
@@ -109,4 +113,165 @@ fn a_seeded_bug_acts_and_is_told_to_nobody() {
         assert_eq!(!called.is_right(), wrong, "{called:?}");
         mesh.down().unwrap();
     }
+}
+
+/// A load that goes on until it is stopped.
+fn load(mesh: &Mesh, from: &str) -> meshproof_harness::mesh::Calling {
+    let load = Call {
+        connections: 4,
+        rate: Some(100.0),
+        timeout: Duration::from_secs(20),
+        reconnect: Duration::from_secs(20),
+        ..Call::new(from, 1_000_000)
+    };
+    mesh.begin(&load).unwrap()
+}
+
+#[track_caller]
+fn closes(mesh: &Mesh, called: &Called) {
+    let ledger = mesh.ledger().unwrap();
+    assert!(called.is_right(), "{called:?}; {}", ledger.sentence());
+    assert!(
+        ledger.closes() && ledger.calls >= called.sent,
+        "{}",
+        ledger.sentence()
+    );
+}
+
+/// Another client's calls go through after it: the load has met what was done.
+fn met(mesh: &Mesh, from: &str) {
+    let call = Call {
+        timeout: Duration::from_secs(20),
+        reconnect: Duration::from_secs(20),
+        ..Call::new(from, 20)
+    };
+    check(&mesh.call(&call).unwrap(), 20);
+}
+
+#[test]
+fn a_port_changes_hands_under_load_and_no_call_is_lost() {
+    let text = "topology: t\npods:\n  client: {}\n  server: {app: {speaks: bolt}}\n";
+    let Some(mesh) = up(text, &setting()) else {
+        return;
+    };
+    let load = load(&mesh, "client");
+    met(&mesh, "client");
+    let moved = mesh.meshify("server", "reference").unwrap();
+    assert_eq!(moved.old, Exit::Code(0));
+    assert!(mesh.sidecar_of("server").unwrap().is_some());
+    met(&mesh, "client");
+    let state = mesh.ask_admin("server", "/state").unwrap();
+    assert!(state.body.contains("\"serving\""), "{}", state.body);
+    let moved = mesh.demesh("server").unwrap();
+    assert_eq!(moved.old, Exit::Code(0));
+    met(&mesh, "client");
+    assert!(
+        mesh.ask_admin("server", "/state").is_err(),
+        "the sidecar is gone"
+    );
+    closes(&mesh, &load.stop().unwrap());
+    mesh.down().unwrap();
+}
+
+#[test]
+fn a_sidecar_is_upgraded_under_load_and_no_call_is_lost() {
+    let Some(mesh) = up(PAIR, &setting()) else {
+        return;
+    };
+    let load = load(&mesh, "client");
+    met(&mesh, "client");
+    for pod in ["server", "client"] {
+        let before = mesh.process(pod, Part::Sidecar).unwrap().pid();
+        let handover = mesh.upgrade(pod, None).unwrap();
+        assert_eq!(handover.ended().unwrap(), Exit::Code(0));
+        assert_ne!(mesh.process(pod, Part::Sidecar).unwrap().pid(), before);
+        met(&mesh, "client");
+    }
+    closes(&mesh, &load.stop().unwrap());
+    mesh.down().unwrap();
+}
+
+#[test]
+fn what_runs_is_killed_started_ordered_and_asked() {
+    let Some(mesh) = up(PAIR, &setting()) else {
+        return;
+    };
+    mesh.call(&Call::new("client", 5)).unwrap();
+    // The app dies: its sidecar takes it off the config center; it comes back.
+    assert_eq!(
+        mesh.end("server", Part::App, End::Kill).unwrap(),
+        Exit::Signal(9)
+    );
+    mesh.stands("server", Presence::Gone, LONG).unwrap();
+    mesh.start("server", Part::App).unwrap();
+    mesh.stands("server", Presence::There, LONG).unwrap();
+    let told = mesh.start("server", Part::App).unwrap_err().to_string();
+    assert_eq!(told, "the app of pod server runs already");
+    // The config center forgets everything, and is told again.
+    mesh.restart_service("registry").unwrap();
+    mesh.stands("server", Presence::There, LONG).unwrap();
+    // A sidecar is stopped in good order.
+    mesh.restart("client", Part::Sidecar, End::Stop).unwrap();
+    check(&mesh.call(&Call::new("client", 5)).unwrap(), 5);
+    // Levels, configuration, metrics, version.
+    mesh.set_log_level("client", "error").unwrap();
+    let levels = mesh.ask_admin("client", "/log").unwrap().body;
+    assert!(
+        levels.contains("error") && !levels.contains("info"),
+        "{levels}"
+    );
+    let text = mesh.config("client", "sidecar.yaml").unwrap();
+    let text = text.replace("interval: 300ms", "interval: 400ms");
+    mesh.set_config("client", "sidecar.yaml", &text).unwrap();
+    mesh.reload("client").unwrap();
+    let config = mesh.ask_admin("client", "/config").unwrap().body;
+    assert!(config.contains("400ms"), "{config}");
+    let answered = mesh.metrics("client").unwrap();
+    let labels = [("side", "outbound"), ("outcome", "answered")];
+    assert_eq!(answered.sum("meshproof_requests_total", &labels), Some(5.0));
+    assert_eq!(mesh.version("server").unwrap(), env!("CARGO_PKG_VERSION"));
+    // One call fails, and is named with its hop.
+    mesh.order_app("server", "{\"mute\":\"everything\"}")
+        .unwrap();
+    let lost = Call {
+        timeout: Duration::from_millis(300),
+        ..Call::new("client", 1)
+    };
+    assert!(!mesh.call(&lost).unwrap().is_right());
+    let ledger = mesh.ledger().unwrap();
+    assert!(!ledger.closes(), "{}", ledger.sentence());
+    let named = ledger.named.join("\n");
+    assert!(
+        named.ends_with("(lost on the way back from the app)"),
+        "{named}"
+    );
+    // Everything of it is kept.
+    let folder = tempfile::tempdir().unwrap();
+    let kept = mesh.evidence(folder.path()).unwrap();
+    for file in [
+        "client/sidecar.log",
+        "client/sidecar.yaml",
+        "client/admin-state.json",
+        "server/server-app-1.jsonl",
+        "services/registry.jsonl",
+        "timeline.txt",
+    ] {
+        assert!(kept.contains(&file.to_owned()), "{file} of {kept:?}");
+        assert!(
+            std::fs::metadata(folder.path().join(file)).unwrap().len() > 0,
+            "{file}"
+        );
+    }
+    let timeline = std::fs::read_to_string(folder.path().join("timeline.txt")).unwrap();
+    for line in [
+        "of pod server ended by signal 9",
+        "push of com.alipay.demo",
+        "logs at error",
+    ] {
+        assert!(timeline.contains(line), "{line} of {timeline}");
+    }
+    let detail = mesh.detail("case").unwrap();
+    assert_eq!(detail.pods.len(), 4);
+    assert!(!detail.registry.is_empty() && !detail.logs.is_empty());
+    mesh.down().unwrap();
 }

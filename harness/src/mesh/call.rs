@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Mesh, lock};
+use super::{Between, Mesh, Place, lock};
 use crate::Error;
 use crate::environment::Command;
 use crate::process::{Process, Signal};
+use crate::relay::Relay;
 
 /// What kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +81,8 @@ pub struct Call {
     pub rate: Option<f64>,
     /// The version of the service.
     pub version: String,
+    /// How long a connection that is refused is tried again before calls count as unsent.
+    pub reconnect: Duration,
     /// An address that is called without asking sidecar or config center.
     pub to: Option<SocketAddr>,
 }
@@ -99,6 +102,7 @@ impl Call {
             depth: 1,
             rate: None,
             version: "1.0".to_owned(),
+            reconnect: Duration::ZERO,
             to: None,
         }
     }
@@ -138,8 +142,8 @@ impl Called {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) made: u32,
-    /// Their journals, and which styles.
-    pub(super) journals: Vec<(PathBuf, Style)>,
+    /// Their journals.
+    pub(super) journals: Vec<PathBuf>,
 }
 
 /// Calls that are under way. Dropping this kills the client.
@@ -191,7 +195,7 @@ impl Mesh {
             calls.made += 1;
             let journal = self.journal(&format!("call-{}-{}.jsonl", calls.made, call.from));
             if call.style != Style::Heartbeat {
-                calls.journals.push((journal.clone(), call.style));
+                calls.journals.push(journal.clone());
             }
             journal
         };
@@ -206,6 +210,12 @@ impl Mesh {
             call: call.clone(),
             journal,
         })
+    }
+
+    /// Where the client of a pod calls out: its sidecar, or the relay in front of it.
+    fn through(&self, pod: &str, place: &Place) -> SocketAddr {
+        let relay = self.relay(pod, Between::ClientAndSidecar);
+        relay.map_or(place.outbound, Relay::at)
     }
 
     fn arguments(&self, call: &Call, journal: &Path) -> Result<Vec<String>, Error> {
@@ -237,6 +247,7 @@ impl Mesh {
         if call.style == Style::Timeout {
             add("expect", "timeout".to_owned());
         }
+        add("reconnect", call.reconnect.as_millis().to_string());
         add("service-version", call.version.clone());
         add("log", journal.to_string_lossy().into_owned());
         if let Some(speech) = call.speech {
@@ -248,7 +259,7 @@ impl Mesh {
             (Some(to), _) => add("to", to.to_string()),
             (None, Some(sidecar)) if sidecar.can("subscribes") => {
                 add("sidecar", format!("http://{}", place.api));
-                add("through", place.outbound.to_string());
+                add("through", self.through(&call.from, &place).to_string());
                 if let Some(vip) = &call.vip {
                     add("vip", vip.clone());
                 }
@@ -265,7 +276,7 @@ impl Mesh {
                     )));
                 }
                 match sidecar {
-                    Some(_) => add("to", place.outbound.to_string()),
+                    Some(_) => add("to", self.through(&call.from, &place).to_string()),
                     None => add("config-center", format!("http://{}", self.center()?)),
                 }
             }

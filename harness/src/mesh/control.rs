@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use meshproof_sys::clock::Nanos;
+use meshproof_wire::registry::Push;
 
 use super::pod::Services;
-use super::rise::Site;
+use super::rise::{self, LIMIT, SERVICE, Site};
 use super::{Mesh, REGISTRY, VIP, http, lock, port};
 use crate::Error;
-use crate::environment::Capability;
-use crate::process::Process;
+use crate::process::{Exit, Process, Signal};
+use crate::watch::{Presence, Pushes};
 
 /// Which program of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +35,7 @@ impl Mesh {
     }
 
     pub(super) fn services_at(&self) -> Result<Services, Error> {
-        let environment = self.environment();
-        let names = match environment.can(Capability::OwnPorts)
-            || environment.backend() == crate::Backend::Netns
-        {
-            true => port::NAMES,
-            false => port::NAMES_HIGH,
-        };
-        Ok(Services {
-            center: SocketAddr::new(environment.address(REGISTRY)?, port::CENTER),
-            names: SocketAddr::new(environment.address(VIP)?, names),
-        })
+        rise::services(self.environment())
     }
 
     pub(super) fn site(&self) -> Result<Site<'_>, Error> {
@@ -94,10 +88,201 @@ impl Mesh {
         self.order(VIP, control, orders, "the VIP name service")
     }
 
-    fn order(&self, pod: &str, at: SocketAddr, orders: &str, who: &str) -> Result<(), Error> {
+    pub(super) fn order(
+        &self,
+        pod: &str,
+        at: SocketAddr,
+        orders: &str,
+        who: &str,
+    ) -> Result<(), Error> {
         let answer = http::post(self.environment(), pod, at, "/v1/control", orders)?;
         answer.good(&format!("{who}, told {orders}"))?;
         self.note("harness", format!("{who} is told {orders}"));
         Ok(())
+    }
+}
+
+/// How something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In good order, as its adapter says.
+    Stop,
+    /// By SIGKILL.
+    Kill,
+}
+
+impl Part {
+    fn word(self) -> &'static str {
+        match self {
+            Part::App => "app",
+            Part::Sidecar => "sidecar",
+        }
+    }
+}
+
+impl Mesh {
+    /// Ends a program of a pod, and waits for its end.
+    pub fn end(&self, pod: &str, part: Part, how: End) -> Result<Exit, Error> {
+        let process = self.process(pod, part)?;
+        let exit = match (how, part) {
+            (End::Kill, _) => {
+                process.signal(Signal::Kill)?;
+                process.wait(LIMIT)?
+            }
+            (End::Stop, Part::App) => process.stop(LIMIT)?,
+            (End::Stop, Part::Sidecar) => {
+                let stop = self
+                    .sidecar_of(pod)?
+                    .map(|sut| sut.stop)
+                    .unwrap_or_default();
+                process.signal(stop.signal)?;
+                match process.wait(Duration::from_millis(stop.grace_ms)) {
+                    Err(Error::Late { .. }) => {
+                        process.signal(Signal::Kill)?;
+                        process.wait(LIMIT)?
+                    }
+                    other => other?,
+                }
+            }
+        };
+        let at = process.exit().map_or_else(Nanos::now, |(_, at)| at);
+        self.note_at(
+            at,
+            "process",
+            format!("the {} of pod {pod} {exit}", part.word()),
+        );
+        Ok(exit)
+    }
+
+    /// Sends a signal to a program of a pod: [`Signal::Stop`] holds it, [`Signal::Continue`] lets
+    /// it go on.
+    pub fn signal(&self, pod: &str, part: Part, signal: Signal) -> Result<(), Error> {
+        self.process(pod, part)?.signal(signal)?;
+        let word = part.word();
+        self.note("harness", format!("{signal:?} for the {word} of pod {pod}"));
+        Ok(())
+    }
+
+    /// Starts a program of a pod as it was started before; one that runs is refused.
+    pub fn start(&self, pod: &str, part: Part) -> Result<(), Error> {
+        let word = part.word();
+        {
+            let mut member = lock(self.member(pod)?);
+            let before = match part {
+                Part::App => &member.app,
+                Part::Sidecar => &member.sidecar,
+            };
+            if before
+                .as_ref()
+                .is_some_and(|process| process.exit().is_none())
+            {
+                return Err(Error::Refused(format!(
+                    "the {word} of pod {pod} runs already"
+                )));
+            }
+            if part == Part::Sidecar && member.spec.sidecar.is_none() {
+                return Err(Error::Refused(format!("pod {pod} has no sidecar")));
+            }
+            let site = self.site()?;
+            match part {
+                Part::App => site.start_app(pod, &mut member)?,
+                Part::Sidecar => site.start_sidecar(pod, &mut member)?,
+            }
+        }
+        self.note("process", format!("the {word} of pod {pod} runs again"));
+        Ok(())
+    }
+
+    /// Ends a program of a pod and starts it again.
+    pub fn restart(&self, pod: &str, part: Part, how: End) -> Result<(), Error> {
+        self.end(pod, part, how)?;
+        self.start(pod, part)
+    }
+
+    /// Kills the config center, or the VIP name service, and starts it again: it has forgotten
+    /// everything. `{"restart":"with-memory"}` is an order for one that remembers.
+    pub fn restart_service(&self, service: &str) -> Result<(), Error> {
+        let mut services = lock(&self.running);
+        let running = services.remove(service).ok_or_else(|| {
+            Error::Refused(format!(
+                "no service is called `{service}`: write {REGISTRY} or {VIP}"
+            ))
+        })?;
+        running.signal(Signal::Kill)?;
+        let exit = running.wait(LIMIT)?;
+        self.note("process", format!("{} {exit}", running.name()));
+        let site = self.site()?;
+        let started = match service {
+            REGISTRY => site.registry()?,
+            _ => site.names()?,
+        };
+        self.note("process", format!("{} runs again", started.name()));
+        services.insert(service.to_owned(), started);
+        Ok(())
+    }
+
+    /// What the config center names for a service now.
+    pub fn provided(&self, service: &str) -> Result<Push, Error> {
+        let path = format!("/v1/services/{}", service.replace(':', "%3A"));
+        let answer = http::get(self.environment(), REGISTRY, self.center()?, &path)?;
+        let text = answer.good("the config center")?;
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Refused(format!("the config center said {text}: {error}")))
+    }
+
+    /// Subscribes to services, as a witness.
+    pub fn pushes(&self, services: &[&str]) -> Result<Pushes, Error> {
+        Pushes::watch(self.environment(), REGISTRY, self.center()?, services)
+    }
+
+    /// The services that the app of a pod provides: `com.alipay.demo.SampleService:1.0`.
+    pub fn services_of(&self, pod: &str) -> Result<Vec<String>, Error> {
+        let member = lock(self.member(pod)?);
+        let versions = member.spec.app.iter().flat_map(|app| &app.versions);
+        Ok(versions
+            .map(|version| format!("{SERVICE}:{version}"))
+            .collect())
+    }
+
+    /// Waits until the config center names a pod for all that its app provides, or for none of it.
+    pub fn stands(&self, pod: &str, there: Presence, limit: Duration) -> Result<(), Error> {
+        let address = self.place(pod)?.inbound;
+        for service in self.services_of(pod)? {
+            let pushes = self.pushes(&[&service])?;
+            if pushes.lists(address, there, Nanos(0), limit).is_none() {
+                let what = match there {
+                    Presence::There => format!("{service} of {address} at the config center"),
+                    Presence::Gone => {
+                        format!("the end of {service} of {address} at the config center")
+                    }
+                };
+                return Err(Error::Late { what, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the config center did, in order: the lines of its log.
+    pub fn registry_log(&self) -> Result<Vec<serde_json::Value>, Error> {
+        let control = SocketAddr::new(self.center()?.ip(), port::CENTER_CONTROL);
+        self.log_over_http(REGISTRY, control, "the log of the config center")
+    }
+
+    /// The questions that the VIP name service was asked, in order: the lines of its log.
+    pub fn names_log(&self) -> Result<Vec<serde_json::Value>, Error> {
+        let control = SocketAddr::new(self.names()?.ip(), port::NAMES_CONTROL);
+        self.log_over_http(VIP, control, "the log of the VIP name service")
+    }
+
+    fn log_over_http(
+        &self,
+        pod: &str,
+        at: SocketAddr,
+        what: &str,
+    ) -> Result<Vec<serde_json::Value>, Error> {
+        let text = http::get(self.environment(), pod, at, "/v1/log")?.good(what)?;
+        // A line that is cut at the limit of an answer is left out.
+        let lines = text.lines().map(serde_json::from_str);
+        Ok(lines.filter_map(Result::ok).collect())
     }
 }

@@ -5,9 +5,14 @@
 //! port while calls go on, and [`ledger`] closes the account. Everything that happens is a
 //! [`Moment`] of one clock.
 
+pub mod admin;
 pub mod call;
 pub mod control;
+pub mod evidence;
 pub mod http;
+pub mod ledger;
+pub mod metrics;
+pub mod shift;
 pub mod spec;
 pub mod told;
 
@@ -26,11 +31,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Error;
 use crate::environment::{Backend, Capability, Environment, Escapes};
+use crate::pick::Picked;
 use crate::process::Process;
+use crate::relay::Relay;
 use crate::site::Site;
 use crate::sut::{self, Sut};
 
 pub use call::{Call, Called, Calling, Style};
+pub use control::{End, Part};
+pub use ledger::Ledger;
+pub use metrics::Metrics;
+pub use shift::{Handover, Moved};
 pub use spec::{AppSpec, MeshSpec, PodSpec, Speaks};
 
 use pod::Member;
@@ -47,6 +58,10 @@ pub(crate) mod port {
     pub(crate) const OUTBOUND: u16 = 12220;
     pub(crate) const API: u16 = 13330;
     pub(crate) const ADMIN: u16 = 12230;
+    /// The app, where a relay holds its port.
+    pub(crate) const APP_BEHIND: u16 = 12196;
+    /// A relay in front of the outbound port.
+    pub(crate) const OUTBOUND_FRONT: u16 = 12221;
     /// Where an app takes orders.
     pub(crate) const CONTROL: u16 = 12198;
     /// The same, of an app that is there while another one leaves.
@@ -76,6 +91,17 @@ pub struct Setting {
     pub bugs: BTreeMap<String, Vec<String>>,
     /// The site that it stands in.
     pub site: Site,
+    /// Legs on which a relay stands that knows frames, by pod.
+    pub relays: Vec<(String, Between)>,
+}
+
+/// A leg of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Between {
+    /// From the sidecar to the app: port 12199 is the relay's, and the app listens behind it.
+    SidecarAndApp,
+    /// From the client in the pod to its sidecar: clients call the relay in place of 12220.
+    ClientAndSidecar,
 }
 
 impl Default for Setting {
@@ -87,6 +113,7 @@ impl Default for Setting {
             folder: None,
             bugs: BTreeMap::new(),
             site: Site::default(),
+            relays: Vec::new(),
         }
     }
 }
@@ -112,11 +139,13 @@ pub struct Place {
 pub struct Mesh {
     // The first that is dropped: programs of an environment that is gone need no signal.
     environment: Box<dyn Environment>,
+    picked: Picked,
+    relays: BTreeMap<(String, Between), Relay>,
     spec: MeshSpec,
     setting: Setting,
     pods: BTreeMap<String, Mutex<Member>>,
-    /// Config center and VIP names.
-    services: Mutex<BTreeMap<String, Process>>,
+    /// Config center and VIP names, by their pods.
+    running: Mutex<BTreeMap<String, Process>>,
     /// Where files of the environment stand.
     root: PathBuf,
     /// Where journals stand, as programs name it.
@@ -159,6 +188,16 @@ impl Mesh {
     /// What it runs in.
     pub fn environment(&self) -> &dyn Environment {
         self.environment.as_ref()
+    }
+
+    /// What its environment is made of, and why.
+    pub fn picked(&self) -> &Picked {
+        &self.picked
+    }
+
+    /// The relay on a leg of a pod, where [`Setting::relays`] asked for one.
+    pub fn relay(&self, pod: &str, between: Between) -> Option<&Relay> {
+        self.relays.get(&(pod.to_owned(), between))
     }
 
     /// What it was made from.

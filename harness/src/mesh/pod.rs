@@ -13,6 +13,9 @@ use crate::process::Process;
 use crate::sut::template::{Unknown, Values};
 use crate::sut::{ReadyWhen, Sut};
 
+/// The folder of a sidecar, below that of its pod.
+pub(super) const FOLDER: &str = "sidecar";
+
 /// A pod and what runs in it.
 pub(super) struct Member {
     /// As it is now: it may have got a sidecar since the beginning.
@@ -27,6 +30,8 @@ pub(super) struct Member {
     pub(super) journals: Vec<PathBuf>,
     /// Apps and sidecars that were started so far.
     pub(super) started: u32,
+    /// Files of its sidecar that were written anew.
+    pub(super) changed: BTreeMap<String, String>,
 }
 
 /// Where config center and names are.
@@ -128,7 +133,7 @@ pub(super) fn sidecar(
     }
     for (name, contents) in &sut.files {
         let contents = values.fill(contents).map_err(lacks(sut))?;
-        environment.place(&format!("{pod}/{}/{}", sut.sut, name.value), &contents)?;
+        environment.place(&format!("{pod}/{FOLDER}/{}", name.value), &contents)?;
     }
     let variables = sut.variables.iter().map(|(name, value)| {
         let value = values.fill(value)?;
@@ -191,18 +196,20 @@ pub(super) enum Stands {
     Alone,
 }
 
-/// How an app is started.
+/// How an app is started; behind a sidecar it listens on `behind`.
+#[expect(clippy::too_many_arguments, reason = "each is one word of the command")]
 pub(super) fn app(
     app: &AppSpec,
     stands: Stands,
     place: &Place,
+    behind: SocketAddr,
     open: std::net::IpAddr,
     center: SocketAddr,
     zone: &str,
     journal: &Path,
 ) -> Command {
     let listen = match stands {
-        Stands::Behind | Stands::BehindSilent => place.app,
+        Stands::Behind | Stands::BehindSilent => behind,
         Stands::Alone => SocketAddr::new(open, port::INBOUND),
     };
     let speaks = match app.speaks {

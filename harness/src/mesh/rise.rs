@@ -10,10 +10,12 @@ use meshproof_sys::clock::Nanos;
 
 use super::pod::{self, Expected, Member, Services, Stands, Waits};
 use super::spec::{MeshSpec, PodSpec};
-use super::{Begun, Mesh, REGISTRY, Setting, VIP, http, log_of, port};
+use super::{Begun, Between, Mesh, REGISTRY, Setting, VIP, http, log_of, port};
 use crate::environment::{Backend, Capability, Command, Environment, Program, Ready, Topology};
-use crate::netns::{Netns, Options};
+use crate::netns::Options;
+use crate::pick::{self, Raised};
 use crate::process::Process;
+use crate::relay::Relay;
 use crate::sut::Sut;
 use crate::watch::Pushes;
 use crate::{Error, sut};
@@ -42,7 +44,10 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
             found.map_err(|error| Error::Refused(format!("pod {name}: {error}")))?;
         }
     }
-    let environment = environment(spec, setting)?;
+    let Raised {
+        environment,
+        picked,
+    } = environment(spec, setting)?;
     let up_at = Nanos::now();
     let placed = environment.place("journals/.here", "")?;
     let inside = placed.parent().unwrap_or(Path::new("/"));
@@ -57,6 +62,11 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
         }
     };
     let services = services(environment.as_ref())?;
+    let mut relays = BTreeMap::new();
+    for (pod, between) in &setting.relays {
+        let relay = relay(environment.as_ref(), pod, *between)?;
+        relays.insert((pod.clone(), *between), relay);
+    }
     let started = Site {
         environment: environment.as_ref(),
         spec,
@@ -71,8 +81,10 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
         pods: pods
             .map(|(name, member)| (name, Mutex::new(member)))
             .collect(),
-        services: Mutex::new(started.services),
+        running: Mutex::new(started.services),
         environment,
+        picked,
+        relays,
         spec: spec.clone(),
         setting: setting.clone(),
         root,
@@ -87,7 +99,9 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
         .iter()
         .map(|pod| format!("{} {}", pod.name, pod.address))
         .collect();
-    mesh.note_at(up_at, "harness", format!("pods: {}", pods.join(", ")));
+    let why = &mesh.picked.why;
+    let pods = format!("pods: {} ({why})", pods.join(", "));
+    mesh.note_at(up_at, "harness", pods);
     for (at, seen_by, what) in started.told {
         mesh.note_at(at, seen_by, what);
     }
@@ -95,7 +109,7 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
 }
 
 /// The pods, in whatever the machine allows.
-fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Box<dyn Environment>, Error> {
+fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Raised, Error> {
     let mut pods = vec![REGISTRY, VIP];
     for (name, _) in &spec.pods {
         if !pods.contains(&name.value.as_str()) {
@@ -103,24 +117,28 @@ fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Box<dyn Environment
         }
     }
     let topology = Topology::new(pods, Some(VIP));
-    match setting.backend {
-        None | Some(Backend::Netns) => {
-            let program = setting.program.clone();
-            Ok(Box::new(Netns::up_with(&topology, &Options { program })?))
-        }
-        Some(Backend::Process) => Err(Error::Unsupported {
-            missing: "a backend without namespaces".into(),
-            advice: "use the netns backend".into(),
-        }),
-    }
+    let program = setting.program.clone();
+    pick::raise(&topology, setting.backend, &Options { program })
 }
 
-fn services(environment: &dyn Environment) -> Result<Services, Error> {
-    let names =
-        match environment.can(Capability::OwnPorts) || environment.backend() == Backend::Netns {
-            true => port::NAMES,
-            false => port::NAMES_HIGH,
-        };
+/// A relay on a leg of a pod.
+fn relay(environment: &dyn Environment, pod: &str, between: Between) -> Result<Relay, Error> {
+    let local = environment.local(pod)?;
+    let (at, to) = match between {
+        Between::SidecarAndApp => (port::APP, port::APP_BEHIND),
+        Between::ClientAndSidecar => (port::OUTBOUND_FRONT, port::OUTBOUND),
+    };
+    let (at, to) = (SocketAddr::new(local, at), SocketAddr::new(local, to));
+    Relay::in_pod(environment, pod, at, to)
+}
+
+/// Where config center and names are. Who has all ports to itself has that of names, too.
+pub(super) fn services(environment: &dyn Environment) -> Result<Services, Error> {
+    let own = environment.backend() == Backend::Netns;
+    let names = match own || environment.can(Capability::OwnPorts) {
+        true => port::NAMES,
+        false => port::NAMES_HIGH,
+    };
     Ok(Services {
         center: SocketAddr::new(environment.address(REGISTRY)?, port::CENTER),
         names: SocketAddr::new(environment.address(VIP)?, names),
@@ -183,7 +201,7 @@ impl Site<'_> {
         })
     }
 
-    fn registry(&self) -> Result<Process, Error> {
+    pub(super) fn registry(&self) -> Result<Process, Error> {
         let control = SocketAddr::new(self.services.center.ip(), port::CENTER_CONTROL);
         let listen = SocketAddr::new(self.environment.open(REGISTRY)?, port::CENTER);
         let arguments = [
@@ -239,7 +257,7 @@ impl Site<'_> {
         Ok(format!("fixed:{}", addresses.join(",")))
     }
 
-    fn names(&self) -> Result<Process, Error> {
+    pub(super) fn names(&self) -> Result<Process, Error> {
         let port = self.services.names.port();
         let listen = SocketAddr::new(self.environment.open(VIP)?, port);
         let control = SocketAddr::new(self.services.names.ip(), port::NAMES_CONTROL);
@@ -335,6 +353,7 @@ impl Site<'_> {
             past: Vec::new(),
             journals: Vec::new(),
             started: 0,
+            changed: BTreeMap::new(),
         };
         self.start_sidecar(name, &mut member)?;
         if spec.app.is_some() && *center.wait() {
@@ -370,7 +389,7 @@ impl Site<'_> {
         number: u32,
         way: Way,
     ) -> Result<Process, Error> {
-        let folder = self.folder(name, sut);
+        let folder = self.folder(name);
         let values = self.values(name, spec, &folder)?;
         let (arguments, ready) = match (way, &sut.upgrade) {
             (Way::First, _) => (&sut.arguments, &sut.ready),
@@ -409,9 +428,9 @@ impl Site<'_> {
         }
     }
 
-    /// The folder of a pod's sidecar.
-    pub(super) fn folder(&self, name: &str, sut: &Sut) -> PathBuf {
-        self.root.join(name).join(&sut.sut)
+    /// The folder of a pod's sidecar: one that takes over finds the one before it there.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name).join(pod::FOLDER)
     }
 
     pub(super) fn zone<'s>(&'s self, spec: &'s PodSpec) -> &'s str {
@@ -479,6 +498,11 @@ impl Site<'_> {
             let why = format!("pod {name} has no app: its topology does not say what it speaks");
             return Err(Error::Refused(why));
         };
+        let relayed = (name.to_owned(), Between::SidecarAndApp);
+        let behind = match self.setting.relays.contains(&relayed) {
+            true => SocketAddr::new(member.place.app.ip(), port::APP_BEHIND),
+            false => member.place.app,
+        };
         let stands = match &member.spec.sidecar {
             None => Stands::Alone,
             Some(sidecar) => match sut::find(&self.setting.suts, sidecar)?.can("publishes") {
@@ -493,6 +517,7 @@ impl Site<'_> {
             app,
             stands,
             &member.place,
+            behind,
             self.environment.open(name)?,
             self.services.center,
             self.zone(&member.spec),

@@ -1,8 +1,10 @@
 //! What a mesh is made of: a topology file, or made by a matrix.
 
-use meshproof_input::{Entries, Spanned};
+use meshproof_input::{Entries, Problem, Span, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::sut::{Sut, template};
 
 /// A topology: pods and what runs in them. The ports are those of production.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -122,4 +124,301 @@ pub struct PeerSpec {
     pub files: Entries<String, String>,
     /// When it is ready.
     pub ready: crate::sut::ReadyWhen,
+}
+
+/// The topologies that ship: name, name of the file, text.
+pub const SHIPPED: [(&str, &str, &str); 3] = [
+    (
+        "pair",
+        "scenarios/topologies/pair.yaml",
+        include_str!("../../../scenarios/topologies/pair.yaml"),
+    ),
+    (
+        "mixed-providers",
+        "scenarios/topologies/mixed-providers.yaml",
+        include_str!("../../../scenarios/topologies/mixed-providers.yaml"),
+    ),
+    (
+        "chain",
+        "scenarios/topologies/chain.yaml",
+        include_str!("../../../scenarios/topologies/chain.yaml"),
+    ),
+];
+
+impl MeshSpec {
+    /// Reads a topology and judges what of it can be judged without bringing it up: names of pods
+    /// and sidecars, pools, the order of answers, heartbeats, templates of peers.
+    pub fn parse(name: &str, text: &str, suts: &[Sut]) -> Result<MeshSpec, Problem> {
+        let spec: MeshSpec = meshproof_input::parse(name, text)?;
+        Check { name, text, suts }.all(&spec)?;
+        Ok(spec)
+    }
+
+    /// A topology that ships, by its name.
+    pub fn shipped(name: &str) -> Option<&'static str> {
+        let found = SHIPPED.iter().find(|(known, ..)| *known == name);
+        found.map(|(_, _, text)| *text)
+    }
+}
+
+struct Check<'a> {
+    name: &'a str,
+    text: &'a str,
+    suts: &'a [Sut],
+}
+
+impl Check<'_> {
+    fn all(&self, spec: &MeshSpec) -> Result<(), Problem> {
+        if spec.pods.is_empty() {
+            let message = "a topology without pods";
+            let help = "add one: `client: {sidecar: reference}`";
+            return Err(self.at(self.word("pods", 0), "topology::no_pods", message, help));
+        }
+        let names: Vec<&str> = spec
+            .pods
+            .iter()
+            .map(|(name, _)| name.value.as_str())
+            .collect();
+        for (name, pod) in &spec.pods {
+            self.pod(name, pod)?;
+        }
+        for (pool, pods) in &spec.vips {
+            for pod in pods.iter() {
+                if !names.contains(&pod.as_str()) {
+                    let span = self.word(pod, pool.span.start + pool.span.len);
+                    let message = format!("pool `{pool}` has no pod `{pod}`");
+                    return Err(self.unknown(span, "topology::no_pod", message, pod, &names));
+                }
+            }
+        }
+        self.order(&spec.registry_order, &names)?;
+        let Heartbeat {
+            interval_ms,
+            timeout_ms,
+            misses,
+        } = spec.heartbeat;
+        if timeout_ms > interval_ms || timeout_ms == 0 || misses == 0 {
+            let message = format!(
+                "a heartbeat of {interval_ms} ms, timeout {timeout_ms} ms, {misses} misses"
+            );
+            let help = "the timeout is no longer than the interval, and nothing is 0";
+            let span = self.word("heartbeat", 0);
+            return Err(self.at(span, "topology::heartbeat", message, help));
+        }
+        Ok(())
+    }
+
+    fn pod(&self, name: &Spanned<String>, pod: &Spanned<PodSpec>) -> Result<(), Problem> {
+        let named = crate::Topology::new([name.as_str()], None).addressed();
+        if let Err(error) = named {
+            let help = "take another name";
+            return Err(self.at(name.span, "topology::bad_name", error.to_string(), help));
+        }
+        let behind = name.span.start + name.span.len;
+        if let Some(sidecar) = &pod.sidecar
+            && !self.suts.iter().any(|sut| sut.sut == *sidecar)
+        {
+            let known: Vec<&str> = self.suts.iter().map(|sut| sut.sut.as_str()).collect();
+            let span = self.word(sidecar, behind);
+            let message = format!("no sidecar is called `{sidecar}`");
+            return Err(self.unknown(span, "topology::no_sut", message, sidecar, &known));
+        }
+        if let Some(app) = &pod.app
+            && app.versions.is_empty()
+        {
+            let message = format!("the app of pod `{name}` provides nothing");
+            let help = "name a version: `versions: [\"1.0\"]`";
+            let span = self.word("versions", behind);
+            return Err(self.at(span, "topology::no_version", message, help));
+        }
+        for peer in &pod.peers {
+            let texts = peer.command.iter();
+            let texts = texts.chain(peer.files.iter().map(|(_, text)| &text.value));
+            let mut texts = texts.chain(peer.environment.iter().map(|(_, text)| &text.value));
+            if let Some(unknown) = texts.find_map(|text| template::stranger(text)) {
+                let span = crate::sut::place(self.text, &unknown.name);
+                let message = format!("`{{{{{}}}}}` is no value of a pod", unknown.name);
+                return Err(self.at(span, "topology::unknown_value", message, unknown.help));
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, order: &str, names: &[&str]) -> Result<(), Problem> {
+        let span = || self.word(order, self.word("registry_order", 0).start);
+        match order.split_once(':') {
+            None if matches!(order, "as-is" | "reversed") => Ok(()),
+            Some(("shuffled", seed)) if seed.parse::<u64>().is_ok() => Ok(()),
+            Some(("fixed", pods)) => {
+                let mut pods = pods.split(',').map(str::trim);
+                match pods.find(|pod| !names.contains(pod)) {
+                    None => Ok(()),
+                    Some(pod) => {
+                        let message = format!("no pod is called `{pod}`");
+                        Err(self.unknown(span(), "topology::no_pod", message, pod, names))
+                    }
+                }
+            }
+            _ => {
+                let message = format!("`{order}` is no order of answers");
+                let help = "write as-is, reversed, shuffled:SEED or fixed:POD,POD";
+                Err(self.at(span(), "topology::bad_order", message, help))
+            }
+        }
+    }
+
+    fn unknown(
+        &self,
+        span: Span,
+        code: &'static str,
+        message: String,
+        word: &str,
+        known: &[&str],
+    ) -> Problem {
+        let help = match meshproof_input::suggestion(word, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        let problem = self.at(span, code, message, help);
+        problem.label(span, "not known here")
+    }
+
+    fn at(
+        &self,
+        span: Span,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        Problem::at(self.name, self.text, span, code, message, help)
+    }
+
+    /// The first place, from a byte on, at which a word stands by itself.
+    fn word(&self, word: &str, from: usize) -> Span {
+        let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        let mut start = self.text.floor_char_boundary(from);
+        while let Some(at) = self.text.get(start..).and_then(|rest| rest.find(word)) {
+            let (at, end) = (start + at, start + at + word.len());
+            let before = self
+                .text
+                .get(..at)
+                .and_then(|text| text.chars().next_back());
+            let after = self.text.get(end..).and_then(|text| text.chars().next());
+            if !word.is_empty() && !before.is_some_and(part) && !after.is_some_and(part) {
+                return Span {
+                    start: at,
+                    len: word.len(),
+                };
+            }
+            start = self.text.ceil_char_boundary(at + 1);
+            if word.is_empty() {
+                break;
+            }
+        }
+        Span::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ships_can_be_read() {
+        for (name, file, text) in SHIPPED {
+            let spec = MeshSpec::parse(file, text, &crate::sut::shipped()).unwrap();
+            assert_eq!(spec.topology, name);
+        }
+        assert!(MeshSpec::shipped("pair").is_some());
+        assert!(MeshSpec::shipped("triple").is_none());
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: usize, code: &str, message: &str, help: &str) {
+        let problem = MeshSpec::parse("t.yaml", text, &crate::sut::shipped()).unwrap_err();
+        let told = (
+            problem.line(),
+            problem.code_name(),
+            problem.to_string(),
+            problem.help_text().unwrap_or_default().to_owned(),
+        );
+        assert_eq!(
+            told,
+            (Some(line), code, message.to_owned(), help.to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        check(
+            "topology: t\npods: {}\n",
+            2,
+            "topology::no_pods",
+            "a topology without pods",
+            "add one: `client: {sidecar: reference}`",
+        );
+        check(
+            "topology: t\npods:\n  client:\n    sidecar: refrence\n",
+            4,
+            "topology::no_sut",
+            "no sidecar is called `refrence`",
+            "did you mean `reference`?",
+        );
+        check(
+            "topology: t\npods:\n  a b: {}\n",
+            3,
+            "topology::bad_name",
+            "pod `a b`: expected 1 to 32 letters, digits and hyphens",
+            "take another name",
+        );
+        check(
+            "topology: t\nvips:\n  s.z: [server]\npods:\n  serve: {}\n",
+            3,
+            "topology::no_pod",
+            "pool `s.z` has no pod `server`",
+            "did you mean `serve`?",
+        );
+        check(
+            "topology: t\nregistry_order: backwards\npods:\n  a: {}\n",
+            2,
+            "topology::bad_order",
+            "`backwards` is no order of answers",
+            "write as-is, reversed, shuffled:SEED or fixed:POD,POD",
+        );
+        check(
+            "topology: t\nregistry_order: fixed:b\npods:\n  a: {}\n",
+            2,
+            "topology::no_pod",
+            "no pod is called `b`",
+            "there are a",
+        );
+        check(
+            "topology: t\nheartbeat: {interval_ms: 100, timeout_ms: 200}\npods:\n  a: {}\n",
+            2,
+            "topology::heartbeat",
+            "a heartbeat of 100 ms, timeout 200 ms, 3 misses",
+            "the timeout is no longer than the interval, and nothing is 0",
+        );
+        check(
+            "topology: t\npods:\n  a:\n    app: {versions: []}\n",
+            4,
+            "topology::no_version",
+            "the app of pod `a` provides nothing",
+            "name a version: `versions: [\"1.0\"]`",
+        );
+        check(
+            "topology: t\npods:\n  a:\n    app: {speaks: newer}\n",
+            4,
+            "input::unknown_value",
+            "unknown value `newer`",
+            "did you mean `new`?",
+        );
+        check(
+            "topology: t\npods:\n  a:\n    peers:\n      - name: p\n        command: [x, \"{{adress}}\"]\n        ready: exit\n",
+            6,
+            "topology::unknown_value",
+            "`{{adress}}` is no value of a pod",
+            "did you mean `{{address}}`?",
+        );
+    }
 }

@@ -216,7 +216,7 @@ impl ReadyWhen {
 }
 
 /// Where `{{name}}` stands in the text of a file.
-fn place(text: &str, name: &str) -> Span {
+pub(crate) fn place(text: &str, name: &str) -> Span {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("{{")) {
         let start = from + at;
@@ -230,4 +230,67 @@ fn place(text: &str, name: &str) -> Span {
         from = start + 2;
     }
     Span::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "sut: s\narguments: [start]\nready: {line: UP}\n";
+
+    #[track_caller]
+    fn check(more: &str, line: usize, code: &str, message: &str, help: &str) {
+        let text = format!("{LEAST}{more}");
+        let problem = Sut::parse("s.yaml", &text).unwrap_err();
+        let told = (
+            problem.line(),
+            problem.code_name(),
+            problem.to_string(),
+            problem.help_text().unwrap_or_default().to_owned(),
+        );
+        assert_eq!(
+            told,
+            (Some(line), code, message.to_owned(), help.to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        assert!(Sut::parse("s.yaml", LEAST).unwrap().capabilities.is_empty());
+        check(
+            "files:\n  a.yaml: |\n    # {{name}}\n    x: {{ adress }}\n",
+            7,
+            "sut::unknown_value",
+            "`{{adress}}` is no value of a pod",
+            "did you mean `{{address}}`?",
+        );
+        check(
+            "metrics: http://{{admn}}/m\n",
+            4,
+            "sut::unknown_value",
+            "`{{admn}}` is no value of a pod",
+            "did you mean `{{admin}}`?",
+        );
+        check(
+            "capabilties: [tr]\n",
+            4,
+            "input::unknown_key",
+            "unknown key `capabilties`",
+            "did you mean `capabilities`?",
+        );
+        check(
+            "stop: {signal: term}\n",
+            4,
+            "input::unknown_value",
+            "unknown value `term`",
+            "did you mean `terminate`?",
+        );
+        check(
+            "upgrade: {arguments: []}\n",
+            4,
+            "input::missing_key",
+            "the key `ready` is missing",
+            "add `ready: …`",
+        );
+    }
 }
