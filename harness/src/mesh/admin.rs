@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use super::http::{self, Answer};
 use super::metrics::Metrics;
 use super::{Mesh, lock, pod};
@@ -153,6 +155,26 @@ impl Mesh {
         Ok(())
     }
 
+    /// Changes keys of a pod's sidecar's configuration, which is the first of its files, and makes
+    /// it read that again: `heartbeat.interval` to `"1s"`.
+    pub fn change_config(&self, pod: &str, changes: &[(String, Value)]) -> Result<(), Error> {
+        let (sut, _) = self.adapter(pod)?;
+        let first = sut.files.iter().next();
+        let Some((file, _)) = first else {
+            return Err(Self::lacks(&sut, "it is configured"));
+        };
+        let text = self.config(pod, file)?;
+        let mut config: Value = meshproof_input::parse(file, &text)
+            .map_err(|problem| Error::Refused(format!("{file} of pod {pod}: {problem}")))?;
+        for (key, value) in changes {
+            set(&mut config, key, value.clone())
+                .map_err(|why| Error::Refused(format!("{file} of pod {pod}: {why}")))?;
+        }
+        // JSON is YAML.
+        self.set_config(pod, file, &format!("{config:#}\n"))?;
+        self.reload(pod)
+    }
+
     /// Everything that a sidecar tells of itself, by the names of files; what it does not answer
     /// is told in its place.
     pub fn dumps(&self, pod: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -176,5 +198,44 @@ impl Mesh {
             .find(|(name, _)| name.value == "routes.json")?;
         let said = self.fetch(pod, &values.fill(url).ok()?).ok()?;
         Some(said.body.contains(&format!("\"{address}\"")))
+    }
+}
+
+/// Sets a value by its dotted key; mappings on the way are made.
+fn set(config: &mut Value, key: &str, value: Value) -> Result<(), String> {
+    let mut at = config;
+    for part in key.split('.') {
+        if at.is_null() {
+            *at = Value::Object(serde_json::Map::new());
+        }
+        let map = at.as_object_mut();
+        let map =
+            map.ok_or_else(|| format!("`{key}`: what `{part}` is to stand in is no mapping"))?;
+        at = map.entry(part).or_insert(Value::Null);
+    }
+    *at = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, expected: &str) {
+        let mut config = serde_json::json!({"a": {"b": 1}, "c": 2});
+        let told = match set(&mut config, key, "x".into()) {
+            Ok(()) => config.to_string(),
+            Err(why) => why,
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_dotted_key_is_set() {
+        check("c", r#"{"a":{"b":1},"c":"x"}"#);
+        check("a.b", r#"{"a":{"b":"x"},"c":2}"#);
+        check("a.d.e", r#"{"a":{"b":1,"d":{"e":"x"}},"c":2}"#);
+        check("c.d", "`c.d`: what `d` is to stand in is no mapping");
     }
 }

@@ -163,6 +163,21 @@ impl Mesh {
         Ok(())
     }
 
+    /// Kills a program of a pod, and waits for its end.
+    pub fn kill(&self, pod: &str, part: Part) -> Result<(), Error> {
+        self.end(pod, part, End::Kill).map(drop)
+    }
+
+    /// Holds a program of a pod: it does nothing, and its sockets stay open.
+    pub fn pause(&self, pod: &str, part: Part) -> Result<(), Error> {
+        self.signal(pod, part, Signal::Stop)
+    }
+
+    /// Lets a program go on that was held.
+    pub fn resume(&self, pod: &str, part: Part) -> Result<(), Error> {
+        self.signal(pod, part, Signal::Continue)
+    }
+
     /// Starts a program of a pod as it was started before; one that runs is refused.
     pub fn start(&self, pod: &str, part: Part) -> Result<(), Error> {
         let word = part.word();

@@ -118,6 +118,17 @@ impl Default for Setting {
     }
 }
 
+impl Between {
+    /// The leg to this port.
+    pub fn of_port(port: u16) -> Option<Between> {
+        match port {
+            port::APP => Some(Between::SidecarAndApp),
+            port::OUTBOUND => Some(Between::ClientAndSidecar),
+            _ => None,
+        }
+    }
+}
+
 /// Addresses of one pod, as its own programs and others use them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -193,6 +204,18 @@ impl Mesh {
     /// What its environment is made of, and why.
     pub fn picked(&self) -> &Picked {
         &self.picked
+    }
+
+    /// The relay on the leg to a port of a pod.
+    pub fn relay_at(&self, pod: &str, port: u16) -> Result<&Relay, Error> {
+        let between = Between::of_port(port);
+        let relay = between.and_then(|between| self.relay(pod, between));
+        relay.ok_or_else(|| {
+            Error::Refused(format!(
+                "no relay stands on the leg to port {port} of pod {pod}: one can be on 12199 \
+                 (sidecar to app) and on 12220 (client to sidecar)"
+            ))
+        })
     }
 
     /// The relay on a leg of a pod, where [`Setting::relays`] asked for one.

@@ -55,7 +55,7 @@ impl Mesh {
                 all.push(logged(pod, program, process));
             }
         }
-        for (pod, process) in lock(&self.services).iter() {
+        for (pod, process) in lock(&self.running).iter() {
             let program = match pod.as_str() {
                 REGISTRY => "config center",
                 VIP => "VIP names",

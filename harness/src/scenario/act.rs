@@ -18,8 +18,11 @@ use super::stand::{Hall, is_call, lock, part, refused};
 use super::value::Scalar;
 use super::world::{Answered, Look, Told, World};
 use crate::mesh::call::{Speech, Style};
-use crate::mesh::http;
+use crate::mesh::{End, http};
 use crate::{Error, Escapes};
+
+/// How long a program that was told to end may take.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What bytes may be answered with, as far as it is read.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -201,7 +204,12 @@ impl World for Hall {
             return self.unharm(fault);
         }
         match fault.kind.value {
-            FaultKind::Kill | FaultKind::Stop => self.mesh.start(pod, part),
+            FaultKind::Kill => self.mesh.start(pod, part),
+            FaultKind::Stop => {
+                // What was told to end may still be at it.
+                self.mesh.process(pod, part)?.wait(ENDS_WITHIN)?;
+                self.mesh.start(pod, part)
+            }
             FaultKind::Pause => self.mesh.resume(pod, part),
             FaultKind::Mute => order(json!({ "mute": "nothing" })),
             FaultKind::Slow => order(json!({ "delay_ms": 0 })),
@@ -217,16 +225,17 @@ impl World for Hall {
     }
 
     fn upgrade(&self, pod: &str, to: Option<&str>) -> Result<(), Error> {
-        self.mesh.upgrade(pod, to)
+        self.mesh.upgrade(pod, to).map(drop)
     }
 
     fn meshify(&self, pod: &str, sidecar: Option<&str>) -> Result<(), Error> {
         self.mesh
             .meshify(pod, sidecar.unwrap_or(crate::sut::REFERENCE))
+            .map(drop)
     }
 
     fn demesh(&self, pod: &str) -> Result<(), Error> {
-        self.mesh.demesh(pod)
+        self.mesh.demesh(pod).map(drop)
     }
 
     fn set_log_level(&self, pod: &str, level: &LogLevel) -> Result<(), Error> {
@@ -238,11 +247,11 @@ impl World for Hall {
             .iter()
             .map(|(key, value)| (key.clone(), value.to_json()))
             .collect();
-        self.mesh.set_config(pod, &changes)
+        self.mesh.change_config(pod, &changes)
     }
 
     fn restart(&self, pod: &str, program: Program) -> Result<(), Error> {
-        self.mesh.restart(pod, part(program))
+        self.mesh.restart(pod, part(program), End::Stop)
     }
 
     fn registry(&self, order: &RegistryOrder) -> Result<(), Error> {

@@ -53,7 +53,7 @@ impl Hall {
     /// Puts a fault of frames in force.
     pub(super) fn harm(&self, fault: &Fault) -> Result<(), Error> {
         let port = fault.port.map_or(0, |port| port.value);
-        let relay = self.mesh.relay(&fault.pod, port)?;
+        let relay = self.mesh.relay_at(&fault.pod, port)?;
         let id = relay.put(rule(fault))?;
         self.mesh.note(
             "harness",
@@ -68,7 +68,7 @@ impl Hall {
         let port = fault.port.map_or(0, |port| port.value);
         let id = lock(&self.rules).remove(&fault.id.value);
         let id = id.ok_or_else(|| refused(format!("fault `{}` is not in force", fault.id)))?;
-        let applied = self.mesh.relay(&fault.pod, port)?.heal(id)?;
+        let applied = self.mesh.relay_at(&fault.pod, port)?.heal(id)?;
         if applied.harmed == 0 {
             return Err(refused(format!(
                 "fault `{}` met no frame in all its time: it was none",

@@ -10,7 +10,7 @@ use super::needs::Offer;
 use super::stand::Hall;
 use super::suite::{Kept, Maker, Stand};
 use crate::environment::{Capability, Topology};
-use crate::mesh::{Mesh, Setting};
+use crate::mesh::{Between, Mesh, Setting};
 use crate::netns::Options;
 use crate::{Backend, Error, pick};
 
@@ -105,6 +105,26 @@ fn moving<'s>(steps: &'s [meshproof_input::Spanned<Step>], names: &mut BTreeSet<
     }
 }
 
+/// Legs on which frames are to be harmed: a relay has to stand there from the beginning.
+fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)> {
+    let mut all = BTreeSet::new();
+    for step in steps {
+        match &step.value {
+            Step::Fault(fault) => {
+                let port = fault.port.as_ref().map(|port| port.value);
+                let between = port.and_then(Between::of_port);
+                all.extend(between.map(|between| (fault.pod.value.clone(), between)));
+            }
+            Step::Within(within) => all.extend(legs(&within.steps)),
+            Step::Parallel(branches) => {
+                all.extend(branches.iter().flat_map(|(_, steps)| legs(steps)));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 impl Maker for Meshes<'_> {
     fn offer(&self, story: &Story) -> Result<Offer, Error> {
         let site = &self.setting.site;
@@ -126,6 +146,7 @@ impl Maker for Meshes<'_> {
             backend: Some(self.machine()?.backend),
             folder: Some(folder.path().to_path_buf()),
             bugs: bugs.into_iter().collect::<BTreeMap<_, _>>(),
+            relays: legs(&story.scenario.steps).into_iter().collect(),
             ..self.setting.clone()
         };
         let mesh = Mesh::up(&story.mesh, &setting)?;

@@ -22,7 +22,6 @@ mod plan;
 pub mod probe;
 pub mod prove;
 mod say;
-mod shim;
 pub mod shipped;
 mod stage;
 mod stand;
