@@ -28,8 +28,10 @@ BODY = 200
 DEPTHS = [1, 16, 64]
 AIM = {1: 1.25, 16: 1.0, 64: 1.0}
 SERVICE = "com.alipay.demo.SampleService:1.0"
+# Of all CPUs; what others may use when a round of latencies begins.
+QUIET_SHARE = 0.1
 # The load at which latency is measured: low enough that nobody queues.
-QUIET = ["--connections", "8", "--rate", "500", "--seconds", "1.5"]
+SPARSE = ["--connections", "8", "--rate", "500", "--seconds", "1.5"]
 # A sample ends after this many loads, whatever it has cost.
 LOADS_MAX = 12
 
@@ -62,14 +64,19 @@ def listens(port):
 
 
 class Bench:
-    def __init__(self, binary, rounds, p50_rounds, cpu_seconds, fifo):
+    def __init__(self, binary, rounds, p50_rounds, cpu_seconds, fifo, pin, patience):
         self.binary = os.path.abspath(binary)
         self.rounds = rounds
         self.p50_rounds = p50_rounds
         self.cpu_seconds = cpu_seconds
-        self.fifo = fifo
+        self.patience = patience
         # All alike: load generator, server and both proxies.
-        self.prefix = ["chrt", "-f", str(fifo)] if fifo else []
+        self.prefix, self.how = [], "usual scheduling"
+        if fifo is not None:
+            self.prefix, self.how = ["chrt", "-f", str(fifo)], f"SCHED_FIFO {fifo} for all"
+        if pin is not None:
+            self.prefix = ["taskset", "-c", str(pin)] + self.prefix
+            self.how += f", all on CPU {pin}"
         self.dir = pathlib.Path("target/bench/mesh").absolute()
         shutil.rmtree(self.dir, ignore_errors=True)
         self.dir.mkdir(parents=True)
@@ -92,6 +99,12 @@ class Bench:
         child.terminate()
         child.wait()
         self.children.remove(child)
+
+    def wait_for_quiet(self):
+        """Until nobody else uses the machine, as far as patience lasts; whether nobody does."""
+        while (used := busy(1.0)) > QUIET_SHARE and self.patience > 0:
+            self.patience -= 1.0
+        return used <= QUIET_SHARE
 
     def end(self):
         while self.children:
@@ -155,6 +168,19 @@ class Bench:
         took = time.monotonic() - begun
         self.stop(child)
         return took * 1e3
+
+
+def busy(seconds):
+    """The share of the machine's CPUs that is used in the time that follows, by anybody."""
+    def ticks():
+        fields = [int(one) for one in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        idle = fields[3] + fields[4]
+        return idle, sum(fields)
+
+    idle, total = ticks()
+    time.sleep(seconds)
+    idle_then, total_then = ticks()
+    return 1 - (idle_then - idle) / max(total_then - total, 1)
 
 
 def told(values, form="{:.2f}"):
@@ -224,16 +250,20 @@ def cpu(bench):
 def p50(bench):
     begun = os.getloadavg()[0]
     seen = {name: [] for name in ["direct", "haproxy", "inbound", "outbound"]}
+    quiet = 0
     for turn in range(bench.p50_rounds):
+        quiet += bench.wait_for_quiet()
         app, targets = stage(bench)
         ports = {"direct": app} | {name: port for name, (_, port) in targets.items()}
         order = list(seen)[turn % 4:] + list(seen)[:turn % 4]
         # Each stands in each place, in either direction.
         for name in order if turn % 8 < 4 else reversed(order):
-            seen[name].append(bench.load(ports[name], *QUIET)["p50_us"])
+            seen[name].append(bench.load(ports[name], *SPARSE)["p50_us"])
+        with open(bench.dir / "p50.jsonl", "a") as rounds:
+            print(json.dumps({name: values[-1] for name, values in seen.items()}), file=rounds)
         bench.end()
-    how = f"SCHED_FIFO {bench.fifo} for all" if bench.fifo else "usual scheduling"
-    print(f"mesh: p50 at 500/s on 8 connections, {bench.p50_rounds} rounds of 1.5 s each, {how},"
+    print(f"mesh: p50 at 500/s on 8 connections, {bench.p50_rounds} rounds of 1.5 s each"
+          f" ({quiet} begun on a quiet machine), {bench.how},"
           f" load {begun:.1f} to {os.getloadavg()[0]:.1f}: direct {told(seen['direct'], '{:.0f}')} us")
     added = {name: [one - base for one, base in zip(seen[name], seen["direct"])] for name in list(seen)[1:]}
     print("mesh: added p50, us: " + ", ".join(f"{n} {told(v, '{:.0f}')}" for n, v in added.items()))
@@ -268,8 +298,12 @@ def main():
     arguments.add_argument("--cpu-seconds", type=float, default=1.0)
     arguments.add_argument("--only", choices=PARTS, help="one part instead of all")
     arguments.add_argument("--fifo", type=int, help="run everything under SCHED_FIFO at this priority")
+    arguments.add_argument("--pin", type=int, help="run everything on this CPU")
+    arguments.add_argument("--patience", type=float, default=0,
+                           help="seconds that rounds of latencies wait in all for a quiet machine")
     arguments = arguments.parse_args()
-    bench = Bench(arguments.bin, arguments.rounds, arguments.p50_rounds, arguments.cpu_seconds, arguments.fifo)
+    bench = Bench(arguments.bin, arguments.rounds, arguments.p50_rounds, arguments.cpu_seconds, arguments.fifo,
+                  arguments.pin, arguments.patience)
     try:
         for name, part in PARTS.items():
             if arguments.only in (None, name):
