@@ -104,7 +104,7 @@ impl Bench {
         for claim in claims {
             assert_eq!(found.get(*claim), Some(&Verdict::Pass), "{claim}: {said}");
         }
-        assert_eq!(found.get("escapes").copied().unwrap_or(Verdict::Pass), Verdict::Pass);
+        assert_ne!(found.get("escapes"), Some(&Verdict::Fail), "{said}");
     }
 
     /// It must fail by this claim.
@@ -261,7 +261,7 @@ fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
     std::fs::rename(&small, &elsewhere).unwrap();
     bench.fails("elsewhere", "oneway-answered", "functional");
     let scenario = std::fs::read_to_string(format!("{elsewhere}/scenario.yaml")).unwrap();
-    assert!(scenario.contains("replay: {capture: capture.pcapng"), "{scenario}");
+    assert!(scenario.contains("/capture.pcapng\", from: client}"), "{scenario}");
 }
 
 #[test]

@@ -39,11 +39,17 @@ impl Side {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// There is nothing to be replayed.
+    /// There is nothing to be replayed on this side.
     #[error(
-        "the capture holds no call that a replay could make; `meshproof ls` shows what it holds"
+        "the capture holds no call that enters {}; {others} others do not enter there: give the \
+         other --side, or see what it holds with `meshproof ls`", .side.name()
     )]
-    NoCalls,
+    NoCalls {
+        /// Where a replay would enter.
+        side: Side,
+        /// Calls that are seen elsewhere.
+        others: u64,
+    },
     /// A sidecar finds the way to a service by its name.
     #[error(
         "{count} calls, of `{class}` first, name no service (plain SOFABolt), and no sidecar finds \
@@ -224,7 +230,7 @@ impl Shape {
         };
         let mut services: BTreeMap<String, Known> = BTreeMap::new();
         let mut plain: (u64, Option<String>) = (0, None);
-        let mut asks = 0;
+        let (mut asks, mut others) = (0, 0);
         for exchange in exchanges {
             match api_call(exchange) {
                 Some(ApiCall::Application(body)) => {
@@ -244,6 +250,8 @@ impl Shape {
                 _ => {}
             }
             let Some(frame) = request(exchange).filter(|_| enters(side, shows, exchange)) else {
+                let call = matches!(exchange.kind, ExchangeKind::Call | ExchangeKind::Oneway);
+                others += u64::from(call);
                 // Where a call went is told by what was seen behind the sidecar, too.
                 if side == Side::Outbound && exchange.hop == Hop::Inbound {
                     behind(exchange, &mut services);
@@ -269,7 +277,7 @@ impl Shape {
             }
         }
         if shape.calls + asks == 0 {
-            return Err(Unfit::NoCalls);
+            return Err(Unfit::NoCalls { side, others });
         }
         if services.len() > SERVICES_MAX {
             return Err(Unfit::TooMany(services.len()));

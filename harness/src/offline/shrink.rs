@@ -17,7 +17,7 @@ use meshproof_replay::synth;
 use super::folder::{self, Failed, Offline};
 use super::judge::Symptoms;
 use super::shape::Shows;
-use super::text::CAPTURE;
+use super::text::{CAPTURE, HERE};
 use super::through::{self, Ways, says};
 use crate::Error;
 use crate::mesh::Setting;
@@ -314,7 +314,7 @@ fn scenario(offline: &Offline, exchanges: usize, wanted: &Symptoms) -> String {
     format!(
         "# Made by `meshproof replay --shrink`: the part of a failing replay that matters. Topology\n\
          # and capture stand beside it; `meshproof replay --through` takes the folder as well.\n\
-         scenario: {}\nabout: {}\ntopology: topology.yaml\nsteps:\n  - replay: {{capture: {CAPTURE}, from: {}}}\n",
+         scenario: {}\nabout: {}\ntopology: topology.yaml\nsteps:\n  - replay: {{capture: \"{HERE}/{CAPTURE}\", from: {}}}\n",
         quoted(&name),
         quoted(&format!(
             "{exchanges} exchanges that must be answered as recorded; when they were found: {wanted}"

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use meshproof_record::case::Moment;
+use meshproof_record::verdict::{Claim, Verdict};
 use meshproof_replay::diff::{Frames, Noise};
 use meshproof_replay::engine::judge::Judged;
 use meshproof_replay::engine::outcome::Run;
@@ -163,6 +164,19 @@ impl Through {
     /// What is wrong, in words that two runs share; empty where nothing is.
     pub fn symptoms(&self) -> Symptoms {
         Symptoms::of(self)
+    }
+
+    /// Whether every claim holds, and what they say: what does not hold, else all of it.
+    pub fn told(&self) -> (bool, String) {
+        let holds = |claim: &&Claim| matches!(claim.verdict, Verdict::Pass | Verdict::Unsupported);
+        let claims = &self.judged.claims;
+        let all = claims.iter().all(|claim| holds(&claim));
+        let told: Vec<String> = claims
+            .iter()
+            .filter(|claim| holds(claim) == all)
+            .map(|claim| format!("{}: {}", claim.name, claim.why))
+            .collect();
+        (all, told.join("; "))
     }
 }
 

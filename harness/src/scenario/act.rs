@@ -1,10 +1,12 @@
 //! What steps do to a mesh.
 
 use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use meshproof_input::Spanned;
 use meshproof_record::case::Moment;
+use meshproof_replay::engine::run::Control;
 use meshproof_sys::clock::Nanos;
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ use super::value::Scalar;
 use super::world::{Answered, Look, Told, World};
 use crate::mesh::call::{Speech, Style};
 use crate::mesh::{End, http};
+use crate::offline::folder::Failed;
+use crate::offline::{self, Ways};
 use crate::{Error, Escapes};
 
 /// How long a program that was told to end may take.
@@ -157,11 +161,27 @@ impl World for Hall {
         }
     }
 
-    fn replay(&self, replay: &Replay, _limit: Duration) -> Result<Look, Error> {
-        Err(refused(format!(
-            "{}: a replay into a running mesh is made by `meshproof replay --through`",
-            replay.capture
-        )))
+    fn replay(&self, replay: &Replay, limit: Duration) -> Result<Look, Error> {
+        if let Some(map) = &replay.map {
+            return Err(refused(format!(
+                "{map}: a story replays what was rewritten before; `meshproof env from-capture` \
+                 rewrites, audits and makes the topology"
+            )));
+        }
+        let control = Control::new().map_err(Error::io("a wake"))?;
+        let ways = Ways {
+            // No answer may outlast the story.
+            timeout_ms: u32::try_from(limit.as_millis()).ok().filter(|ms| *ms < 3_000),
+            ..Ways::default()
+        };
+        let capture = Path::new(replay.capture.as_str());
+        let through = offline::through::from_pod(&self.mesh, &replay.from, capture, &ways, &control)
+            .map_err(|failed| match failed {
+                Failed::Mesh(error) => error,
+                other => refused(format!("{}: {other}", replay.capture)),
+            })?;
+        let (holds, found) = through.told();
+        Ok(Look::new(holds, found))
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), Error> {

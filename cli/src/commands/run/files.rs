@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use meshproof_harness::offline::text::HERE;
 use meshproof_harness::scenario::{self, Known, Story, shipped};
 use meshproof_harness::site;
 use meshproof_harness::sut::Suts;
@@ -121,6 +122,7 @@ fn one(place: &Place, known: &Known<'_>) -> Result<Story, Failure> {
         Place::File(path) => {
             let (name, text) = text(path)?;
             let beside = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+            let text = here(&beside, text);
             let topologies = |name: &str| topology(&beside, name);
             scenario::load(&name, &text, &topologies, known).map_err(diagnostic)
         }
@@ -136,9 +138,23 @@ fn topology(beside: &Path, name: &str) -> Option<(String, String)> {
     ];
     let file = files.iter().find(|path| path.is_file());
     match file {
-        Some(path) => text(path).ok(),
+        Some(path) => {
+            let (name, text) = text(path).ok()?;
+            let folder = path.parent().unwrap_or(Path::new("."));
+            Some((name, here(folder, text)))
+        }
         None => Some((name.to_owned(), shipped::topology(name)?.to_owned())),
     }
+}
+
+/// The text of a file with its folder in the place of `{{here}}`.
+fn here(folder: &Path, text: String) -> String {
+    if !text.contains(HERE) {
+        return text;
+    }
+    let absolute = std::path::absolute(folder);
+    let folder = absolute.as_deref().unwrap_or(folder);
+    text.replace(HERE, &folder.to_string_lossy())
 }
 
 /// The stories that did not hold in a record, as they were named then.
