@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::solve::{Open, Solver};
 
 /// Look-ups that one plan may cost; it decides how many candidates and whole plans are tried.
-const WORK_MAX: usize = 150_000_000;
+const WORK_MAX: usize = 30_000_000;
 /// Candidates for one cell, at most and at least.
 const CANDIDATES: (usize, usize) = (4, 40);
 /// Whole plans that are tried, at most.

@@ -11,19 +11,24 @@
 //! **Invariant:** nothing in these modules does I/O or reads a clock; the same file and seed
 //! make the same plan everywhere.
 
+pub mod blame;
 mod cell;
 mod constraint;
 mod cover;
 mod file;
+mod merge;
 mod model;
 mod plan;
 mod read;
 mod solve;
 mod value;
+mod verify;
 
+pub use blame::{Blamer, Outcome};
 pub use cell::{Cell, Row};
 pub use constraint::{CONDITION_BYTES_MAX, Constraint, TABLE_MAX};
 pub use file::{Replayed, Work};
+pub use merge::{ATTEMPTS_MAX, BadPart, Part};
 pub use model::{
     AXES_MAX, Axis, CELLS_MAX, Combination, Cover, ENTRIES_MAX, Excluded, Known, Matrix, Need,
     Raise, STRENGTH_MAX, TUPLES_MAX, VALUES_MAX,
@@ -31,6 +36,7 @@ pub use model::{
 pub use plan::{Plan, Shard};
 pub use read::schema;
 pub use value::{VALUE_BYTES_MAX, Value};
+pub use verify::{Verified, verify};
 
 /// What was asked of a matrix that it does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,3 +83,6 @@ pub enum Error {
     )]
     Crowded,
 }
+
+#[cfg(test)]
+mod tests;

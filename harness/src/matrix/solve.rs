@@ -190,20 +190,6 @@ impl Solver {
             .map(Row)
     }
 
-    /// A cell whose values all are open in `wanted`; none: there is none.
-    pub(super) fn within(&self, wanted: &Open) -> Option<Row> {
-        let mut open = self.root.clone()?;
-        for (one, wanted) in open.iter_mut().zip(wanted) {
-            *one &= wanted;
-            if *one == 0 {
-                return None;
-            }
-        }
-        let all: Vec<usize> = (0..self.rules.len()).collect();
-        self.narrow(&mut open, all).then_some(())?;
-        self.complete(open)
-    }
-
     /// Whether a whole row satisfies every rule.
     pub(super) fn allows(&self, row: &Row) -> bool {
         let pairs: Vec<(usize, u8)> = row.0.iter().copied().enumerate().collect();
