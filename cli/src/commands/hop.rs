@@ -135,7 +135,11 @@ fn text(out: &mut impl Write, report: &Report) -> io::Result<()> {
             )?;
             for (side, value) in [("before", &example.before), ("after", &example.after)] {
                 if let Some(value) = value {
-                    writeln!(out, "             {side:<6}  {}", tame(value, VALUE_CHARS_MAX))?;
+                    writeln!(
+                        out,
+                        "             {side:<6}  {}",
+                        tame(value, VALUE_CHARS_MAX)
+                    )?;
                 }
             }
         }

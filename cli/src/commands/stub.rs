@@ -58,7 +58,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SERVICE")]
     service: Vec<String>,
     /// The zone of the pod, as the config center tells it
-    #[arg(long, value_name = "ZONE", default_value = "", requires = "config_center")]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        default_value = "",
+        requires = "config_center"
+    )]
     zone: String,
     /// The app's name, as it is published
     #[arg(long, value_name = "NAME", default_value = "stub")]

@@ -84,7 +84,10 @@ impl Bench {
 
     /// Replays through it; exit code, output, verdicts by claim.
     fn replayed(&self, name: &str, more: &[&str]) -> (i32, String, BTreeMap<String, Verdict>) {
-        let record = self.path(&format!("{name}-record-{}", more.join("_").replace('/', "_")));
+        let record = self.path(&format!(
+            "{name}-record-{}",
+            more.join("_").replace('/', "_")
+        ));
         let folder = self.path(name);
         let mut args = vec!["replay", "--through", &folder, "--record", &record];
         args.extend(more);
@@ -124,7 +127,10 @@ fn a_real_sofarpc_capture_passes_through_a_right_sidecar_and_not_through_a_wrong
         return;
     }
     let bench = Bench::new();
-    let both = ["sofarpc_bolt_hessian2.pcap", "sofarpc_bolt_url_appName.pcap"];
+    let both = [
+        "sofarpc_bolt_hessian2.pcap",
+        "sofarpc_bolt_url_appName.pcap",
+    ];
     bench.make("offline", &both, &[]);
     // Nothing of the original deployment is in the folder.
     for file in ["topology.yaml", "offline.yaml"] {
@@ -202,8 +208,17 @@ fn two_builds_are_compared() {
         let (old, new) = (format!("old={old}"), format!("new={new}"));
         let record = bench.path(name);
         let (code, said) = meshproof(&[
-            "replay", "--through", &folder, "--sut", &old, "--sut", &new, "--record", &record,
-            "--format", "json",
+            "replay",
+            "--through",
+            &folder,
+            "--sut",
+            &old,
+            "--sut",
+            &new,
+            "--record",
+            &record,
+            "--format",
+            "json",
         ]);
         let told = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         (code, told)
@@ -231,7 +246,10 @@ fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
         return;
     }
     let bench = Bench::new();
-    let both = ["sofarpc_bolt_hessian2.pcap", "sofarpc_bolt_url_appName.pcap"];
+    let both = [
+        "sofarpc_bolt_hessian2.pcap",
+        "sofarpc_bolt_url_appName.pcap",
+    ];
     bench.make("offline", &both, &[]);
     let (folder, small, record) = (
         bench.path("offline"),
@@ -239,7 +257,14 @@ fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
         bench.path("record"),
     );
     let (code, said) = meshproof(&[
-        "replay", "--through", &folder, "--bug", "oneway-answered", "--shrink", &small, "--record",
+        "replay",
+        "--through",
+        &folder,
+        "--bug",
+        "oneway-answered",
+        "--shrink",
+        &small,
+        "--record",
         &record,
     ]);
     assert_eq!(code, 1, "{said}");
@@ -261,7 +286,10 @@ fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
     std::fs::rename(&small, &elsewhere).unwrap();
     bench.fails("elsewhere", "oneway-answered", "functional");
     let scenario = std::fs::read_to_string(format!("{elsewhere}/scenario.yaml")).unwrap();
-    assert!(scenario.contains("/capture.pcapng\", from: client}"), "{scenario}");
+    assert!(
+        scenario.contains("/capture.pcapng\", from: client}"),
+        "{scenario}"
+    );
 }
 
 #[test]
@@ -287,11 +315,16 @@ fn what_fits_no_mesh_is_said() {
 #[test]
 fn hop_shows_what_a_sidecar_changed_between_two_ports_of_one_capture() {
     let both = capture("mesh_vip_legacy.pcap");
-    let args = ["hop", &both, &both, "--before", "outbound", "--after", "inbound"];
+    let args = [
+        "hop", &both, &both, "--before", "outbound", "--after", "inbound",
+    ];
     let (code, said) = meshproof(&[&args[..], &["--format", "json"]].concat());
     assert_eq!(code, 0, "{said}");
     let report: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&report["matched"], &report["untouched"]), (&6.into(), &6.into()));
+    assert_eq!(
+        (&report["matched"], &report["untouched"]),
+        (&6.into(), &6.into())
+    );
     let fields: Vec<&str> = report["changes"]
         .as_array()
         .unwrap()

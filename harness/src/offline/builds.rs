@@ -20,9 +20,7 @@ pub struct Compared {
 
 /// Compares a replay through one build with the same replay through another.
 pub fn compare(names: [&str; 2], old: &Through, new: &Through, noise: &Noise) -> Compared {
-    let rows = |it: &Through| -> Vec<_> {
-        tell::rows(&it.plan, &it.run, &it.judged).collect()
-    };
+    let rows = |it: &Through| -> Vec<_> { tell::rows(&it.plan, &it.run, &it.judged).collect() };
     let answers = diff_records(rows(old), rows(new), noise);
     let [one, other] = names;
     let mut claim = answers.claim();
@@ -32,7 +30,8 @@ pub fn compare(names: [&str; 2], old: &Through, new: &Through, noise: &Noise) ->
     if let (Some(before), Some(after)) = (&old.hop, &new.hop) {
         let kinds = |report: &meshproof_replay::hop::Report| -> BTreeSet<String> {
             let all = report.kinds().into_keys();
-            all.map(|(field, change)| format!("{field} {change}")).collect()
+            all.map(|(field, change)| format!("{field} {change}"))
+                .collect()
         };
         let (left, right) = (kinds(before), kinds(after));
         let only = |these: &BTreeSet<String>, those: &BTreeSet<String>| -> Vec<String> {

@@ -108,7 +108,11 @@ pub(super) fn finish(through: &mut Through) {
             .filter_map(|beats| beats.wrong.as_deref())
             .collect();
         let recorded: u64 = through.beats.iter().map(|beats| beats.recorded).sum();
-        let told = count(recorded, "heartbeat was recorded", "heartbeats were recorded");
+        let told = count(
+            recorded,
+            "heartbeat was recorded",
+            "heartbeats were recorded",
+        );
         claims.push(match wrong.is_empty() {
             true => Claim::new(
                 "heartbeats",

@@ -185,7 +185,9 @@ fn api_call(exchange: &Exchange) -> Option<ApiCall> {
 fn given(exchange: &Exchange) -> Vec<SocketAddr> {
     let frame = exchange.response.as_ref().and_then(|it| it.frame.as_ref());
     let answer = frame.and_then(|frame| mesh_api::answer(frame).ok());
-    let datas = answer.and_then(|(_, answer)| answer.datas).unwrap_or_default();
+    let datas = answer
+        .and_then(|(_, answer)| answer.datas)
+        .unwrap_or_default();
     let addresses = datas.iter().filter_map(|text| {
         let address: Address = text.parse().ok()?;
         address.socket()
@@ -355,8 +357,12 @@ impl Shape {
             }
         }
         for (service, known) in services {
-            let mut pods: BTreeSet<usize> =
-                known.servers.iter().filter_map(|it| servers.get(it)).map(|it| it % count).collect();
+            let mut pods: BTreeSet<usize> = known
+                .servers
+                .iter()
+                .filter_map(|it| servers.get(it))
+                .map(|it| it % count)
+                .collect();
             if pods.is_empty() {
                 pods.insert(0);
             }
@@ -401,7 +407,9 @@ impl Shape {
 
 /// Notes the server of a call that was seen behind the sidecar.
 fn behind(exchange: &Exchange, services: &mut BTreeMap<String, Known>) {
-    let Some(frame) = request(exchange) else { return };
+    let Some(frame) = request(exchange) else {
+        return;
+    };
     let call = Call::of(frame);
     if call.method.is_some() {
         let known = services.entry(call.service).or_default();

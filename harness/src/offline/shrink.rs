@@ -62,10 +62,7 @@ pub struct Shrunk {
 
 /// Finds a smallest part of `items` for which `fails` still holds (1-minimal, ddmin). `fails` says
 /// `None` when it will try no more. The result, and whether it is minimal.
-pub fn ddmin<T: Clone>(
-    items: &[T],
-    mut fails: impl FnMut(&[T]) -> Option<bool>,
-) -> (Vec<T>, bool) {
+pub fn ddmin<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> Option<bool>) -> (Vec<T>, bool) {
     let mut left = items.to_vec();
     match fails(&[]) {
         Some(true) => return (Vec::new(), true),

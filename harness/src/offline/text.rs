@@ -102,7 +102,9 @@ pub fn topology(shape: &Shape, name: &str, sut: &str) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{written}");
     };
-    line(format_args!("# Made by `meshproof env from-capture`; {CAPTURE} stands beside it."));
+    line(format_args!(
+        "# Made by `meshproof env from-capture`; {CAPTURE} stands beside it."
+    ));
     line(format_args!("topology: {}", quoted(name)));
     line(format_args!(
         "about: {}",
@@ -134,7 +136,10 @@ pub fn topology(shape: &Shape, name: &str, sut: &str) -> String {
             line(format_args!("    sidecar: {sidecar}"));
             for provider in &shape.providers {
                 if !provider.stands_for.is_empty() {
-                    line(format_args!("  # stands for {}", provider.stands_for.join(", ")));
+                    line(format_args!(
+                        "  # stands for {}",
+                        provider.stands_for.join(", ")
+                    ));
                 }
                 line(format_args!("  {}:", provider.pod));
                 if let Some(zone) = &provider.zone {

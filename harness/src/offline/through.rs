@@ -240,7 +240,8 @@ pub fn on(
         timeout_ms: ways.timeout_ms,
         api: api.as_ref(),
     };
-    let plan = plan::plan(exchanges, &planning).map_err(|error| Error::Refused(error.to_string()))?;
+    let plan =
+        plan::plan(exchanges, &planning).map_err(|error| Error::Refused(error.to_string()))?;
     let dial = FromPod {
         environment: mesh.environment(),
         pod: &entry.from,
@@ -267,8 +268,7 @@ pub fn on(
     let compare = Frames {
         noise: ways.noise.clone(),
     };
-    let judged =
-        judge::judge(&plan, &ran, &compare, &terms).with_api(&plan, asked.as_deref());
+    let judged = judge::judge(&plan, &ran, &compare, &terms).with_api(&plan, asked.as_deref());
     Ok(Through {
         plan,
         run: ran,
@@ -326,7 +326,10 @@ pub fn from_pod(
     let entry = Entry::at(mesh, from, &sut, side)?;
     let mut through = on(mesh, &entry, exchanges, ways, control)?;
     super::judge::finish(&mut through);
-    through.judged.claims.retain(|claim| claim.name != "escapes");
+    through
+        .judged
+        .claims
+        .retain(|claim| claim.name != "escapes");
     Ok(through)
 }
 

@@ -171,15 +171,18 @@ impl World for Hall {
         let control = Control::new().map_err(Error::io("a wake"))?;
         let ways = Ways {
             // No answer may outlast the story.
-            timeout_ms: u32::try_from(limit.as_millis()).ok().filter(|ms| *ms < 3_000),
+            timeout_ms: u32::try_from(limit.as_millis())
+                .ok()
+                .filter(|ms| *ms < 3_000),
             ..Ways::default()
         };
         let capture = Path::new(replay.capture.as_str());
-        let through = offline::through::from_pod(&self.mesh, &replay.from, capture, &ways, &control)
-            .map_err(|failed| match failed {
-                Failed::Mesh(error) => error,
-                other => refused(format!("{}: {other}", replay.capture)),
-            })?;
+        let through =
+            offline::through::from_pod(&self.mesh, &replay.from, capture, &ways, &control)
+                .map_err(|failed| match failed {
+                    Failed::Mesh(error) => error,
+                    other => refused(format!("{}: {other}", replay.capture)),
+                })?;
         let (holds, found) = through.told();
         Ok(Look::new(holds, found))
     }

@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use meshproof_harness::offline::folder::{self, Made};
 use meshproof_harness::offline::Side;
+use meshproof_harness::offline::folder::{self, Made};
 use meshproof_replay::capture::Inputs;
 use meshproof_replay::map::Map;
 use serde_json::json;

@@ -212,8 +212,8 @@ fn one(
         }
     }
     let control = control()?;
-    let through =
-        offline::through::run(offline, exchanges, &build.setting, ways, &control).map_err(failed)?;
+    let through = offline::through::run(offline, exchanges, &build.setting, ways, &control)
+        .map_err(failed)?;
     write(writer, &through, args, capture.ledger).map_err(stored)?;
     Ok(through)
 }
