@@ -32,7 +32,6 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@bench/run.sh
 	@bench/pace.sh
 	@bench/mesh.sh
-	@bench/cells.sh
 	@bench/report.sh
 
 soak: build ## bad input on every port; 20 upgrades of a sidecar under 2,000 calls/s

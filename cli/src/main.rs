@@ -2,7 +2,7 @@
 
 mod commands;
 mod exit;
-mod in_process;
+#[expect(dead_code, reason = "the commands that run cases use it")]
 mod live;
 
 use std::process::ExitCode;

@@ -144,7 +144,15 @@ impl<W: Write> Packets<'_, W> {
         }
         let acknowledged = if flags & ACK == 0 { 0 } else { acknowledged };
         self.bytes.clear();
-        build(&mut self.bytes, from, to, sequence, acknowledged, flags, payload);
+        build(
+            &mut self.bytes,
+            from,
+            to,
+            sequence,
+            acknowledged,
+            flags,
+            payload,
+        );
         self.written += 1;
         self.out.write(&Packet {
             number: self.written,

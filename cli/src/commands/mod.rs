@@ -1,7 +1,6 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
 mod audit;
-mod bench;
 mod completions;
 mod demo;
 mod diff;
@@ -10,7 +9,6 @@ mod fixture;
 mod hop;
 mod ls;
 mod man;
-mod matrix;
 mod proxy;
 mod replay;
 pub(crate) mod report;
@@ -50,10 +48,6 @@ pub(crate) enum Command {
     Env(env::Args),
     /// Run the reference sidecar
     Proxy(proxy::Args),
-    /// Run a matrix: every mix of a mixed fleet, in cells that cover it
-    Matrix(Box<matrix::Args>),
-    /// Measure what the harness itself costs
-    Bench(bench::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
     Demo(demo::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
@@ -81,8 +75,6 @@ impl Command {
             Command::Run(args) => run::run(*args),
             Command::Env(args) => env::run(args),
             Command::Proxy(args) => proxy::run(args),
-            Command::Matrix(args) => matrix::run(*args),
-            Command::Bench(args) => bench::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),

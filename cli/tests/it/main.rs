@@ -7,7 +7,6 @@ mod environment;
 mod fixture;
 mod journey;
 mod ls;
-mod matrix;
 mod mesh;
 mod mesh_vip;
 mod real_mesh;

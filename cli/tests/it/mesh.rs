@@ -1,11 +1,14 @@
 //! Meshes of a topology: brought up, called, changed while they run, judged from outside.
 
+use std::path::Path;
 use std::time::Duration;
 
-use meshproof_harness::Error;
+use meshproof_harness::mesh::call::Speech;
 use meshproof_harness::mesh::{Call, Called, End, Mesh, MeshSpec, Part, Setting, Style};
 use meshproof_harness::process::Exit;
+use meshproof_harness::sut::Suts;
 use meshproof_harness::watch::Presence;
+use meshproof_harness::{Backend, Error};
 
 use crate::environment::LONG;
 
@@ -43,7 +46,16 @@ const MIXED: &str = include_str!("../../../scenarios/topologies/mixed-providers.
 
 #[test]
 fn every_style_of_call_comes_back_as_it_must() {
-    let Some(mesh) = up(PAIR, &setting()) else {
+    for backend in [Backend::Netns, Backend::Process] {
+        every_style(&Setting {
+            backend: Some(backend),
+            ..setting()
+        });
+    }
+}
+
+fn every_style(setting: &Setting) {
+    let Some(mesh) = up(PAIR, setting) else {
         return;
     };
     for style in [
@@ -273,5 +285,130 @@ fn what_runs_is_killed_started_ordered_and_asked() {
     let detail = mesh.detail("case").unwrap();
     assert_eq!(detail.pods.len(), 4);
     assert!(!detail.registry.is_empty() && !detail.logs.is_empty());
+    mesh.down().unwrap();
+}
+
+/// Names a binary of MOSN 1.6.1.
+const MOSN: &str = "MESHPROOF_REAL_MOSN";
+
+/// Real MOSN where a binary of it is named; that it is not is said aloud.
+fn with_mosn() -> Option<Setting> {
+    let Some(binary) = std::env::var_os(MOSN) else {
+        crate::peer::skipped(&format!("needs {MOSN}=BINARY, a build of MOSN 1.6.1"));
+        return None;
+    };
+    let mut suts = Suts::default();
+    let binary = Path::new(&binary).display();
+    suts.choose(&format!("mosn={binary}")).unwrap();
+    Some(Setting {
+        suts: suts.all().to_vec(),
+        ..setting()
+    })
+}
+
+#[test]
+fn without_a_binary_it_is_said_how_to_give_one() {
+    let text = "topology: t\npods:\n  client: {sidecar: mosn}\n";
+    match Mesh::up(&spec(text), &setting()) {
+        Ok(_) => panic!("it has no binary"),
+        Err(Error::Unsupported { missing, advice }) => {
+            crate::peer::skipped(&format!("needs {missing}: {advice}"));
+        }
+        Err(error) => assert_eq!(
+            error.to_string(),
+            "sidecar mosn of pod client has no binary: give it by --sut mosn=BINARY"
+        ),
+    }
+}
+
+#[test]
+fn real_mosn_stands_in_a_pod_like_any_sidecar() {
+    let Some(setting) = with_mosn() else { return };
+    for (client, server) in [
+        ("mosn", "mosn"),
+        ("reference", "mosn"),
+        ("mosn", "reference"),
+    ] {
+        let text = format!(
+            "topology: t\npods:\n  client: {{sidecar: {client}}}\n  \
+             server: {{sidecar: {server}, app: {{speaks: bolt}}}}\n"
+        );
+        let Some(mesh) = up(&text, &setting) else {
+            return;
+        };
+        for style in [
+            Style::Sync,
+            Style::Oneway,
+            Style::Exception,
+            Style::Heartbeat,
+        ] {
+            let called = mesh.call(&Call {
+                style,
+                timeout: Duration::from_secs(20),
+                ..Call::new("client", 10)
+            });
+            let called = called.unwrap();
+            let is_right = called.is_right() && called.sent == 10;
+            assert!(is_right, "{client} {server} {style:?}: {called:?}");
+        }
+        let ledger = mesh.ledger().unwrap();
+        assert!(
+            ledger.closes() && ledger.calls == 30,
+            "{}",
+            ledger.sentence()
+        );
+        mesh.down().unwrap();
+    }
+}
+
+const BOTH_MOSN: &str = "topology: t\npods:\n  client: {sidecar: mosn}\n  \
+                         server: {sidecar: mosn, app: {speaks: bolt}}\n";
+
+fn speak(mesh: &Mesh, speech: Speech) -> Called {
+    let called = mesh.call(&Call {
+        speech: Some(speech),
+        timeout: Duration::from_secs(2),
+        ..Call::new("client", 5)
+    });
+    called.unwrap()
+}
+
+#[test]
+fn real_mosn_is_asked_told_and_upgraded() {
+    let Some(setting) = with_mosn() else { return };
+    let Some(mesh) = up(BOTH_MOSN, &setting) else {
+        return;
+    };
+    assert!(mesh.version("server").unwrap().starts_with("v1.6.1"));
+    mesh.set_log_level("server", "error").unwrap();
+    check(&speak(&mesh, Speech::BoltV1), 5);
+    // A second process takes over; the first one lives on for half a minute.
+    let before = mesh.process("server", Part::Sidecar).unwrap().pid();
+    mesh.upgrade("server", None).unwrap();
+    assert_ne!(mesh.process("server", Part::Sidecar).unwrap().pid(), before);
+    check(&speak(&mesh, Speech::BoltV1), 5);
+    mesh.down().unwrap();
+}
+
+#[test]
+fn the_defects_of_real_mosn_are_seen() {
+    let Some(setting) = with_mosn() else { return };
+    // Replies of its own are in the listener's version: a client of BOLT v2 cannot read them.
+    let Some(mesh) = up(BOTH_MOSN, &setting) else {
+        return;
+    };
+    check(&speak(&mesh, Speech::BoltV2), 5);
+    mesh.kill("server", Part::App).unwrap();
+    let told = speak(&mesh, Speech::BoltV2);
+    let first = told.first.clone().unwrap_or_default();
+    let words = "an answer over bolt-v1 to a call over bolt-v2";
+    assert!(first.contains(words), "{told:?}");
+    mesh.down().unwrap();
+    // The CRC of BOLT v2 is dropped, and its switch is not.
+    let Some(mesh) = up(BOTH_MOSN, &setting) else {
+        return;
+    };
+    let told = speak(&mesh, Speech::BoltV2Crc);
+    assert_eq!(told.right, 0, "{told:?}");
     mesh.down().unwrap();
 }

@@ -8,9 +8,7 @@
 //! - [`verify`]: how well cells cover a matrix, found out without any code of the generator.
 //! - [`blame`]: from cells that failed to the smallest combination of values that explains it.
 //!
-//! The running half is [`run`].
-//!
-//! **Invariant:** nothing in these modules but [`run`] does I/O or reads a clock; the same file and seed
+//! **Invariant:** nothing in these modules does I/O or reads a clock; the same file and seed
 //! make the same plan everywhere.
 
 pub mod blame;
@@ -22,8 +20,6 @@ mod merge;
 mod model;
 mod plan;
 mod read;
-pub mod run;
-mod shipped;
 mod solve;
 mod value;
 mod verify;
@@ -39,7 +35,6 @@ pub use model::{
 };
 pub use plan::{Plan, Shard};
 pub use read::schema;
-pub use shipped::shipped;
 pub use value::{VALUE_BYTES_MAX, Value};
 pub use verify::{Verified, verify};
 

@@ -13,6 +13,9 @@ use crate::environment::Command;
 use crate::process::{Process, Signal};
 use crate::relay::Relay;
 
+/// How long a client stays whose one-ways would else be forgotten.
+const LINGER: Duration = Duration::from_millis(300);
+
 /// What kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Style {
@@ -218,6 +221,13 @@ impl Mesh {
         relay.map_or(place.outbound, Relay::at)
     }
 
+    /// Whether a sidecar is there that forgets the one-ways of a client which has gone.
+    fn hurries(&self) -> bool {
+        let all = self.pods().map(|pod| self.sidecar_of(pod));
+        let mut all = all.filter_map(|sut| sut.ok().flatten());
+        all.any(|sut| !sut.can("keeps_oneways"))
+    }
+
     fn arguments(&self, call: &Call, journal: &Path) -> Result<Vec<String>, Error> {
         let mut arguments: Vec<String> = ["fixture", "call", "--json"].map(str::to_owned).into();
         let mut add = |name: &str, value: String| {
@@ -246,6 +256,9 @@ impl Mesh {
         }
         if call.style == Style::Timeout {
             add("expect", "timeout".to_owned());
+        }
+        if call.style == Style::Oneway && self.hurries() {
+            add("linger", LINGER.as_millis().to_string());
         }
         add("reconnect", call.reconnect.as_millis().to_string());
         add("service-version", call.version.clone());

@@ -154,6 +154,9 @@ pub(super) fn sidecar(
     })
 }
 
+/// Where the number of a process is to stand that does not run yet.
+pub(super) const PID: &str = "{{pid}}";
+
 /// Whether the harness has to look itself: what programs cannot be waited for by.
 pub(super) enum Waits {
     /// The environment waits.
@@ -180,7 +183,11 @@ pub(super) fn waits(when: &ReadyWhen, values: &Values) -> Result<Waits, Error> {
         }
         ReadyWhen::Http { url, holds } => Waits::Answer {
             url: fill(url)?,
-            holds: fill(holds)?,
+            // Its number is known when it runs.
+            holds: values
+                .with("pid", PID)
+                .fill(holds)
+                .map_err(|unknown| Error::Refused(format!("ready: {unknown}")))?,
         },
     })
 }

@@ -462,7 +462,7 @@ impl Site<'_> {
     /// Waits until an address answers with a text.
     pub(super) fn answers(
         &self,
-        pod: &str,
+        name: &str,
         process: &Process,
         url: &str,
         holds: &str,
@@ -470,9 +470,10 @@ impl Site<'_> {
         /// Between two questions.
         const PAUSE: Duration = Duration::from_millis(1);
         let (address, path) = http::split(url)?;
+        let holds = &holds.replace(pod::PID, &process.pid().to_string());
         let end = Nanos::now() + LIMIT;
         loop {
-            let told = http::get(self.environment, pod, address, &path);
+            let told = http::get(self.environment, name, address, &path);
             let said = match told {
                 Ok(answer) if answer.body.contains(holds) => return Ok(()),
                 Ok(answer) => format!("the last answer was {}", answer.body.trim()),
@@ -485,7 +486,7 @@ impl Site<'_> {
             };
             return Err(Error::NotReady {
                 program: process.name().to_owned(),
-                pod: pod.to_owned(),
+                pod: name.to_owned(),
                 why,
                 said: process.last_lines(),
             });

@@ -6,8 +6,8 @@
 //! 1. the one that holds 12200 is taken off the config center, and everybody who routes is seen
 //!    to have heard of it;
 //! 2. it accepts no more, tells its clients to go away and finishes what is under way;
-//! 3. as soon as 12200 is free the other one takes it, and the app that belongs to it makes
-//!    itself known again.
+//! 3. as soon as 12200 is free the other one takes it, with an app behind it that listens already,
+//!    and the app makes itself known again.
 //!
 //! In between 12200 refuses connections for as long as a process takes to start. Where there is
 //! another provider nobody sees that; where there is none, callers have to wait or are told that
@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
 
+use super::pod::{self as adapters, Member};
 use super::rise::{LIMIT, Way};
 use super::{Mesh, Part, REGISTRY, lock, port};
+use crate::environment::{Command, Ready};
 use crate::process::{Exit, Process};
 use crate::watch::{Port, Presence};
 use crate::{Error, sut};
@@ -73,6 +75,11 @@ impl Mesh {
         let limit = adapter.upgrade.as_ref();
         let limit = limit.map_or(60_000, |upgrade| upgrade.old_ends_within_ms);
         let site = self.site()?;
+        let values = site.values(pod, &spec, &site.folder(pod))?;
+        let once = adapter.upgrade.as_ref();
+        if let Some(file) = once.and_then(|upgrade| upgrade.once.as_ref()) {
+            self.exists(pod, &values.fill(file).map_err(adapters::lacks(adapter))?)?;
+        }
         let new = site.sidecar(pod, &spec, adapter, member.started, Way::TakesOver)?;
         member.started += 1;
         member.spec = spec;
@@ -99,17 +106,20 @@ impl Mesh {
             return Err(Error::Refused(format!("pod {pod} has a sidecar already")));
         }
         let old = self.process(pod, Part::App)?;
+        let before = self.place(pod)?.control;
         self.moved(pod, &old, || {
             self.leave(pod)?;
-            self.order_app(pod, "{\"goaway\":true}")?;
-            self.is_free(pod)?;
+            // The app is there before its sidecar is, so that no call finds a sidecar alone.
             let mut member = lock(self.member(pod)?);
             member.spec.sidecar = Some(sidecar.to_owned());
             other_control(&mut member);
             let site = self.site()?;
-            site.start_sidecar(pod, &mut member)?;
             site.start_app(pod, &mut member)?;
             drop(member);
+            let who = format!("the app that holds 12200 of pod {pod}");
+            self.order(pod, before, "{\"goaway\":true}", &who)?;
+            self.is_free(pod)?;
+            site.start_sidecar(pod, &mut lock(self.member(pod)?))?;
             self.note("process", format!("{sidecar} and its app run in pod {pod}"));
             Ok(())
         })
@@ -204,6 +214,16 @@ impl Mesh {
         Ok(())
     }
 
+    /// Waits for a file that only programs of the environment may see.
+    fn exists(&self, pod: &str, file: &str) -> Result<(), Error> {
+        const LOOK: &str = "until test -e \"$0\"; do sleep 0.001; done";
+        let command = Command {
+            limit: LIMIT,
+            ..Command::program("sh", ["-c", LOOK, file]).ready(Ready::Done)
+        };
+        self.environment().start(pod, command).map(drop)
+    }
+
     /// Waits until 12200 of a pod refuses connections.
     fn is_free(&self, pod: &str) -> Result<(), Error> {
         let inbound = self.place(pod)?.inbound;
@@ -225,7 +245,7 @@ impl Mesh {
 }
 
 /// The next app takes its orders at the other of two ports: the one before may still hold its own.
-fn other_control(member: &mut super::pod::Member) {
+fn other_control(member: &mut Member) {
     let next = match member.place.control.port() {
         port::CONTROL => port::CONTROL_TOO,
         _ => port::CONTROL,

@@ -26,7 +26,7 @@ pub const REFERENCE: &str = "reference";
 /// `registry` and `vip` are config center and VIP name service; `folder` is the sidecar's own
 /// folder; `providers` are the addresses of the other pods' apps as a JSON list, and
 /// `providers.objects` the same as objects with the member `address`; `level` is the level that
-/// `log_level` is asked to set.
+/// `log_level` is asked to set, and `pid`, in `holds` alone, the number of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sut {
@@ -87,6 +87,9 @@ pub struct Sut {
 pub struct Upgrade {
     /// Its arguments. Its files are those of the first.
     pub arguments: Vec<String>,
+    /// A file that the first process must have made before a second one can find it.
+    #[serde(default)]
+    pub once: Option<String>,
     /// When it has taken over.
     pub ready: ReadyWhen,
     /// How long the first process may live on, in milliseconds.
@@ -193,6 +196,7 @@ impl Sut {
         self.arguments
             .iter()
             .chain(upgrade.clone().flat_map(|upgrade| &upgrade.arguments))
+            .chain(upgrade.clone().flat_map(|upgrade| &upgrade.once))
             .chain(self.variables.iter().map(|(_, value)| &value.value))
             .chain(self.files.iter().map(|(_, value)| &value.value))
             .chain(self.dumps.iter().map(|(_, value)| &value.value))

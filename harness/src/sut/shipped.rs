@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 use super::{REFERENCE, Sut};
 use crate::Error;
 
-const SHIPPED: [(&str, &str); 1] = [(
-    "scenarios/suts/reference.yaml",
-    include_str!("../../../scenarios/suts/reference.yaml"),
-)];
+const SHIPPED: [(&str, &str); 2] = [
+    (
+        "scenarios/suts/reference.yaml",
+        include_str!("../../../scenarios/suts/reference.yaml"),
+    ),
+    (
+        "scenarios/suts/mosn.yaml",
+        include_str!("../../../scenarios/suts/mosn.yaml"),
+    ),
+];
 
 /// The adapters that ship: the reference sidecar and MOSN.
 pub fn shipped() -> Vec<Sut> {
@@ -147,7 +153,7 @@ mod tests {
             .iter()
             .map(|(name, text)| Sut::parse(name, text).unwrap().sut)
             .collect();
-        assert_eq!(names, ["reference"]);
+        assert_eq!(names, ["reference", "mosn"]);
         assert_eq!(shipped().len(), names.len());
     }
 
@@ -196,5 +202,10 @@ mod tests {
         assert_eq!(made.binary, Some("sh".into()));
         assert!(made.can("subscribes"));
         assert!(suts.named(REFERENCE).unwrap().binary.is_none());
+        // MOSN is known, and cannot be started without a binary.
+        let ready = |suts: &Suts| suts.ready().any(|sut| sut.sut == "mosn");
+        assert!(!ready(&suts));
+        suts.choose("mosn=sh").unwrap();
+        assert!(ready(&suts));
     }
 }

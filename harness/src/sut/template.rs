@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every name that may stand between `{{` and `}}`.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "address",
     "admin",
     "api",
@@ -18,6 +18,7 @@ pub const NAMES: [&str; 20] = [
     "name",
     "open",
     "outbound",
+    "pid",
     "providers",
     "providers.objects",
     "registry",

@@ -149,7 +149,9 @@ fn halves(name: &str, before: &Half, after: &Half, found: &mut Vec<Found>) {
     body(name, one, other, found);
     let covered = |frame: &'_ Frame| {
         let crc = frame.parts().and_then(|parts| parts.crc);
-        frame.bytes.slice(..crc.map_or(frame.bytes.len(), |crc| crc.start))
+        frame
+            .bytes
+            .slice(..crc.map_or(frame.bytes.len(), |crc| crc.start))
     };
     let (one, other) = (covered(&readdressed), covered(other));
     if found.len() == before_len && one != other {

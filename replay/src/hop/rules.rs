@@ -92,11 +92,7 @@ const USUAL: [(&str, Change, &str); 5] = [
         Change::Changed,
         "a sidecar is a peer of both sides",
     ),
-    (
-        "request.crc",
-        Change::Follows,
-        "the checksum covers the id",
-    ),
+    ("request.crc", Change::Follows, "the checksum covers the id"),
     (
         "response.crc",
         Change::Follows,

@@ -119,11 +119,8 @@ fn what_a_sidecar_may_not_change_is_named() {
         ),
         (
             |build| {
-                let headers = [
-                    build.headers,
-                    encode_headers([("x-mesh", "s1")]).as_slice(),
-                ]
-                .concat();
+                let headers =
+                    [build.headers, encode_headers([("x-mesh", "s1")]).as_slice()].concat();
                 Build {
                     headers: &headers,
                     ..build
@@ -279,11 +276,7 @@ fn rules_allow_by_pattern_and_kind() {
     let (before, mut after) = both(V1);
     let first = after.remove(0);
     let edited = edited(first, |build| {
-        let headers = [
-            build.headers,
-            encode_headers([("x-mesh", "s1")]).as_slice(),
-        ]
-        .concat();
+        let headers = [build.headers, encode_headers([("x-mesh", "s1")]).as_slice()].concat();
         Build {
             headers: &headers,
             ..build

@@ -87,7 +87,9 @@ pub fn make(to: &To, app: &str, services: &Services) -> Result<(), String> {
                 200 => Ok(()),
                 _ => {
                     let said = String::from_utf8_lossy(&body).trim().to_owned();
-                    Err(format!("the config center at {center}: status {status}: {said}"))
+                    Err(format!(
+                        "the config center at {center}: status {status}: {said}"
+                    ))
                 }
             }
         }
@@ -112,8 +114,12 @@ fn publish(app: &str, service: &str, protocol: &str) -> Call {
 fn said(api: SocketAddr, call: &Call) -> Result<(), String> {
     let what = || format!("{} at {api}", call.operation().name());
     let (status, body) = exchange(api, &call.encode(&api.to_string()))?;
-    let answer: Answer = serde_json::from_slice(&body)
-        .map_err(|_| format!("{}: status {status}, and no json of the application api", what()))?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|_| {
+        format!(
+            "{}: status {status}, and no json of the application api",
+            what()
+        )
+    })?;
     match answer.success {
         true => Ok(()),
         false => Err(format!("{}: {}", what(), answer.error_message)),
