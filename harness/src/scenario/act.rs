@@ -59,6 +59,11 @@ impl World for Hall {
             timeout,
             grace: call.leeway.map_or(Duration::ZERO, millis),
             version: version.to_owned(),
+            // Port 12200 may change hands while calls go on.
+            reconnect: match self.moves {
+                true => Duration::from_secs(5),
+                false => Duration::ZERO,
+            },
             ..crate::mesh::Call::new(&call.from, *call.count)
         };
         let calling = self.mesh.begin(&plain)?;
@@ -248,7 +253,8 @@ impl World for Hall {
     }
 
     fn upgrade(&self, pod: &str, to: Option<&str>) -> Result<(), Error> {
-        self.mesh.upgrade(pod, to).map(drop)
+        // The one before finishes what it had begun; the step is over when it has ended.
+        self.mesh.upgrade(pod, to)?.ended().map(drop)
     }
 
     fn meshify(&self, pod: &str, sidecar: Option<&str>) -> Result<(), Error> {

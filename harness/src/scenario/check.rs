@@ -7,7 +7,7 @@ use meshproof_input::{Millis, Problem, Span, Spanned, suggestion};
 
 use super::model::{
     CALLS_MAX, Call, CallStyle, Fault, FaultKind, NESTING_MAX, Program, RegistryOrder, STEPS_MAX,
-    Scenario, Set, Side, Step, VipOrder,
+    Scenario, Set, Step, VipOrder,
 };
 use super::needs::CAPABILITIES;
 use super::plan;
@@ -493,12 +493,12 @@ impl Checker<'_> {
                     "take `port` away",
                 ));
             }
-            Some(port) if ![12199, 12200, 12220].contains(&port.value) => {
+            Some(port) if ![12199, 12220].contains(&port.value) => {
                 return Err(self.wrong(
                     port.span,
                     "scenario::fault",
-                    format!("no leg ends at port {port}"),
-                    "there are 12199 (sidecar to app), 12200 (to the sidecar), 12220 (app out)",
+                    format!("no relay can stand on a leg to port {port}"),
+                    "write 12199 (from the sidecar to the app) or 12220 (from the app to the sidecar)",
                 ));
             }
             Some(_) => {}
@@ -535,17 +535,6 @@ impl Checker<'_> {
         }
         for method in &fault.methods {
             self.word("method", "scenario::unknown_method", method, &METHODS)?;
-        }
-        if let Some(Side::App | Side::Sidecar) = fault.from
-            && let Some(port) = &fault.port
-            && port.value == 12200
-        {
-            return Err(self.wrong(
-                port.span,
-                "scenario::fault",
-                "the leg to 12200 is between a client and a server",
-                "write `from: client` or `from: server`",
-            ));
         }
         self.faults.push(fault.id.value.clone());
         Ok(())

@@ -109,7 +109,7 @@ mod tests {
             "close after tr forth 3 to 3",
         );
         check(
-            "{id: a, kind: mute, pod: server, port: 12200, from: server, frame: heartbeat}",
+            "{id: a, kind: mute, pod: client, port: 12220, from: sidecar, frame: heartbeat}",
             "mute heartbeat back",
         );
     }

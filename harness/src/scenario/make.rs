@@ -105,6 +105,16 @@ fn moving<'s>(steps: &'s [meshproof_input::Spanned<Step>], names: &mut BTreeSet<
     }
 }
 
+/// Whether sidecars move in or out.
+fn moves(steps: &[meshproof_input::Spanned<Step>]) -> bool {
+    steps.iter().any(|step| match &step.value {
+        Step::Meshify(_) | Step::Demesh(_) => true,
+        Step::Within(within) => moves(&within.steps),
+        Step::Parallel(branches) => branches.iter().any(|(_, steps)| moves(steps)),
+        _ => false,
+    })
+}
+
 /// Legs on which frames are to be harmed: a relay has to stand there from the beginning.
 fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)> {
     let mut all = BTreeSet::new();
@@ -150,7 +160,11 @@ impl Maker for Meshes<'_> {
             ..self.setting.clone()
         };
         let mesh = Mesh::up(&story.mesh, &setting)?;
-        Ok(Box::new(Hall::new(mesh, folder)))
+        Ok(Box::new(Hall::new(
+            mesh,
+            moves(&story.scenario.steps),
+            folder,
+        )))
     }
 
     fn failed(&self, case: &Case, pods: &str) {

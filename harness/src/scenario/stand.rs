@@ -25,6 +25,8 @@ pub(super) struct Hall {
     pub(super) calls: Mutex<Vec<(u32, CallStyle, PathBuf)>>,
     /// Rules in force, by the fault that they are.
     pub(super) rules: Mutex<BTreeMap<String, RuleId>>,
+    /// Whether the story moves sidecars in or out.
+    pub(super) moves: bool,
     /// Where journals stand; goes with the mesh.
     _folder: tempfile::TempDir,
 }
@@ -46,20 +48,15 @@ pub(super) fn refused(why: impl Into<String>) -> Error {
 }
 
 impl Hall {
-    pub(super) fn new(mesh: Mesh, folder: tempfile::TempDir) -> Hall {
+    pub(super) fn new(mesh: Mesh, moves: bool, folder: tempfile::TempDir) -> Hall {
         Hall {
             mesh,
             registry: Registry::default(),
             calls: Mutex::default(),
             rules: Mutex::default(),
+            moves,
             _folder: folder,
         }
-    }
-
-    /// Journals of callers.
-    pub(super) fn call_journals(&self) -> Vec<PathBuf> {
-        let calls = lock(&self.calls);
-        calls.iter().map(|(.., journal)| journal.clone()).collect()
     }
 
     pub(super) fn services(&self) -> Vec<String> {
