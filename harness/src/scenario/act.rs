@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::account::{Account, Sighting};
 use super::model::{
     Availability, Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Memory, Muted, Program,
-    RawOutcome, RegistryOrder, Replay, VipOrder,
+    RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
 };
 use super::probe::Probe;
 use super::stand::{Hall, is_call, lock, part, refused};
@@ -85,13 +85,10 @@ impl World for Hall {
         Ok(answered)
     }
 
-    fn subscribe(
-        &self,
-        pod: &str,
-        service: Option<&str>,
-        vip: Option<&str>,
-    ) -> Result<Told, Error> {
-        let service = self.service(service)?;
+    fn subscribe(&self, ask: &Subscribe) -> Result<Told, Error> {
+        let pod = ask.from.as_str();
+        let service = self.service(ask.service.as_ref().map(|it| it.as_str()))?;
+        let vip = ask.vip.as_ref().map(|it| it.as_str());
         let api = self.mesh.place(pod)?.api;
         let tell = |operation: &str, body: Value| {
             let path = format!("/{operation}");
@@ -104,6 +101,7 @@ impl World for Hall {
             "serviceName": service,
             "protocolType": "bolt",
             "targetAppAddress": vip,
+            "vipOnly": ask.vip_only,
         });
         let answer = tell("services/subscribe", body)?;
         let said: Value = serde_json::from_str(&answer.body).map_err(|_| {

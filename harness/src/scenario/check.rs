@@ -273,6 +273,14 @@ impl Checker<'_> {
             Step::Call(call) => self.call(call),
             Step::Subscribe(ask) => {
                 self.meshed(&ask.from)?;
+                if ask.vip_only && ask.vip.is_none() {
+                    return Err(self.wrong(
+                        step.span,
+                        "scenario::subscribe",
+                        "`vip_only` asks for a VIP and none is named",
+                        "add `vip: APP-pool.ZONE.alipay.net:12200`",
+                    ));
+                }
                 ask.service.iter().try_for_each(|it| self.service(it))
             }
             Step::Send(send) => {

@@ -227,6 +227,9 @@ pub struct Subscribe {
     /// `targetAppAddress`: a VIP in either form, or an address.
     #[serde(default)]
     pub vip: Option<Spanned<String>>,
+    /// The config center's providers do not count, the VIP alone does.
+    #[serde(default)]
+    pub vip_only: bool,
     /// What must be answered.
     #[serde(default)]
     pub expect: Subscribed,

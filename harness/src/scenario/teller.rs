@@ -209,9 +209,7 @@ impl<'a> Teller<'a> {
         match step {
             Step::Call(call) => self.call(call, number, left),
             Step::Subscribe(ask) => {
-                let service = ask.service.as_ref().map(|it| it.as_str());
-                let vip = ask.vip.as_ref().map(|it| it.as_str());
-                let told = world.subscribe(&ask.from, service, vip)?;
+                let told = world.subscribe(ask)?;
                 subscribed(&told, ask.expect, ask.says.as_deref())
             }
             Step::Send(send) => {

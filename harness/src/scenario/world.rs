@@ -8,7 +8,9 @@ use meshproof_record::case::Moment;
 use meshproof_sys::clock::Nanos;
 
 use super::account::Account;
-use super::model::{Call, Fault, LogLevel, Program, RawOutcome, RegistryOrder, Replay, VipOrder};
+use super::model::{
+    Call, Fault, LogLevel, Program, RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
+};
 use super::probe::Probe;
 use super::value::Scalar;
 use crate::{Error, Escapes};
@@ -64,8 +66,7 @@ pub(crate) trait World: Sync {
     /// Calls, and waits until every call has its end. `step` numbers the step.
     fn call(&self, call: &Call, step: u32, limit: Duration) -> Result<Answered, Error>;
     /// Asks the application API of a pod's sidecar.
-    fn subscribe(&self, pod: &str, service: Option<&str>, vip: Option<&str>)
-    -> Result<Told, Error>;
+    fn subscribe(&self, ask: &Subscribe) -> Result<Told, Error>;
     /// Sends bytes and waits for what comes of them.
     fn send(
         &self,

@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::super::account::Account;
 use super::super::model::{
-    LogLevel, Program, RawOutcome, RegistryOrder, Replay, Scenario, VipOrder,
+    LogLevel, Program, RawOutcome, RegistryOrder, Replay, Scenario, Subscribe, VipOrder,
 };
 use super::super::value::Scalar;
 use super::*;
@@ -41,8 +41,8 @@ impl World for Toy {
         })
     }
 
-    fn subscribe(&self, _: &str, _: Option<&str>, vip: Option<&str>) -> Result<Told, Error> {
-        Ok(match vip {
+    fn subscribe(&self, ask: &Subscribe) -> Result<Told, Error> {
+        Ok(match &ask.vip {
             Some(vip) => Told::Refused(format!("`{vip}` does not resolve")),
             None => Told::Providers(vec!["10.0.0.1:12200?p=1".to_owned()]),
         })
