@@ -20,3 +20,4 @@ mod upgrade;
 /// The real SOFARPC server, as the tests of the fixtures start it.
 #[path = "../../../fixtures/tests/it/peer.rs"]
 mod peer;
+mod scenario;
