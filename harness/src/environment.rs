@@ -31,6 +31,18 @@ impl Backend {
     }
 }
 
+impl std::str::FromStr for Backend {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Backend, String> {
+        match word {
+            "netns" => Ok(Backend::Netns),
+            "process" => Ok(Backend::Process),
+            _ => Err(format!("`{word}`: expected `netns` or `process`")),
+        }
+    }
+}
+
 impl std::fmt::Display for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())

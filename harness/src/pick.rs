@@ -19,6 +19,8 @@ pub struct Raised {
     pub environment: Box<dyn Environment>,
     /// What it is made of.
     pub picked: Picked,
+    /// What it has to do without, if anything.
+    pub notes: Vec<String>,
 }
 
 /// The backend that was asked for, or else the best that this machine allows. It is found out by
@@ -37,37 +39,18 @@ pub fn raise(
     wanted: Option<Backend>,
     options: &Options,
 ) -> Result<Raised, Error> {
+    let up = |backend, why: &str| one(topology, backend, why, options);
     if let Some(backend) = wanted {
-        return Ok(Raised {
-            environment: one(topology, backend, options)?,
-            picked: Picked {
-                backend,
-                why: "it was asked for".into(),
-            },
-        });
+        return up(backend, "it was asked for");
     }
-    let missing = match one(topology, Backend::Netns, options) {
-        Ok(environment) => {
-            return Ok(Raised {
-                environment,
-                picked: Picked {
-                    backend: Backend::Netns,
-                    why: "this machine lets us have namespaces".into(),
-                },
-            });
-        }
+    let (missing, advice) = match up(Backend::Netns, "this machine lets us have namespaces") {
         Err(Error::Unsupported { missing, advice }) => (missing, advice),
-        Err(error) => return Err(error),
+        other => return other,
     };
-    let (missing, advice) = missing;
-    match one(topology, Backend::Process, options) {
-        Ok(environment) => Ok(Raised {
-            environment,
-            picked: Picked {
-                backend: Backend::Process,
-                why: format!("this machine lacks {missing}"),
-            },
-        }),
+    match up(
+        Backend::Process,
+        &format!("this machine lacks {missing}: {advice}"),
+    ) {
         Err(Error::Unsupported {
             missing: also,
             advice: or,
@@ -75,17 +58,34 @@ pub fn raise(
             missing: format!("{missing}, and {also}"),
             advice: format!("{advice}; or, for the process backend, {or}"),
         }),
-        Err(error) => Err(error),
+        other => other,
     }
 }
 
 fn one(
     topology: &Topology,
     backend: Backend,
+    why: &str,
     options: &Options,
-) -> Result<Box<dyn Environment>, Error> {
-    Ok(match backend {
-        Backend::Netns => Box::new(Netns::up_with(topology, options)?),
-        Backend::Process => Box::new(Loopback::up_with(topology, options)?),
+) -> Result<Raised, Error> {
+    let (environment, notes): (Box<dyn Environment>, _) = match backend {
+        Backend::Netns => {
+            let netns = Netns::up_with(topology, options)?;
+            let notes = netns.notes().to_vec();
+            (Box::new(netns), notes)
+        }
+        Backend::Process => {
+            let loopback = Loopback::up_with(topology, options)?;
+            let notes = loopback.notes().to_vec();
+            (Box::new(loopback), notes)
+        }
+    };
+    Ok(Raised {
+        environment,
+        picked: Picked {
+            backend,
+            why: why.to_owned(),
+        },
+        notes,
     })
 }

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use meshproof_harness::Error;
 use meshproof_harness::demo::{Heartbeat, Moment, Plan, mesh};
+use meshproof_harness::{Backend, Error};
 use meshproof_record::verdict::{Claim, End, Policy, exit_code};
 use owo_colors::{OwoColorize, Stream};
 
@@ -20,26 +20,27 @@ pub(crate) struct Args {
 /// The stories.
 #[derive(Debug, Subcommand)]
 enum Demo {
-    /// A whole mesh in namespaces whose app is killed, isolated, and comes back
+    /// A whole mesh whose app is killed, isolated, and comes back
     Mesh(MeshArgs),
 }
 
-/// A whole mesh in namespaces whose app is killed, isolated, and comes back
+/// A whole mesh whose app is killed, isolated, and comes back
 ///
 /// Config center, VIP names, a client and a server with a sidecar each, on the ports of
-/// production, in a corner of this machine that nobody else sees and that leaves nothing behind.
-/// Calls go from app to sidecar to sidecar to app; then the server's app is killed. Its sidecar
-/// must take the service off the config center and close port 12200, and serve again when the app
-/// is back. Every line says who saw it.
+/// production, in a corner of this machine that leaves nothing behind. Calls go from app to sidecar
+/// to sidecar to app; then the server's app is killed. Its sidecar must take the service off the
+/// config center and close port 12200, and serve again when the app is back. Every line says who
+/// saw it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit: 0 the mesh did what it must, 1 it did not, 3 the machine was too busy to tell, 4 this machine
-has no namespaces for us (the message says what to do).
+can run none of it (the message says what to do).
 
 Examples:
   meshproof demo mesh
   meshproof demo mesh --interval 1000 --timeout 500 --misses 3
   meshproof demo mesh --bug listener-stays-open      one historic bug back: it must be seen
+  meshproof demo mesh --backend process              without namespaces: an address of loopback per pod
   meshproof demo mesh --json")]
 struct MeshArgs {
     /// From one heartbeat to the app to the next, in milliseconds
@@ -60,6 +61,9 @@ struct MeshArgs {
     /// Switch a seeded bug of the server's sidecar on; may be repeated
     #[arg(long, value_name = "NAME")]
     bug: Vec<meshproof_proxy::Bug>,
+    /// What the pods are made of; without it the best that this machine allows
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<Backend>,
     /// Print the whole story as JSON when it is over
     #[arg(long)]
     json: bool,
@@ -83,6 +87,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         calls: args.calls,
         calls_after: args.calls_after,
         bugs: args.bug.iter().map(|bug| bug.name().to_owned()).collect(),
+        backend: args.backend,
     };
     let mut printed = Ok(());
     let story = mesh(&plan, &mut |moment| {

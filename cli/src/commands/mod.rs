@@ -4,6 +4,7 @@ mod audit;
 mod completions;
 mod demo;
 mod diff;
+mod doctor;
 mod env;
 mod fixture;
 mod hop;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Proxy(proxy::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
     Demo(demo::Args),
+    /// Tell what this machine can run, why, and what to type where it cannot
+    Doctor(doctor::Args),
     /// What meshproof is tried on: peers, and captures with the truth about them
     Fixture(fixture::Args),
     /// Print the JSON schema of a file that people write
@@ -76,6 +79,7 @@ impl Command {
             Command::Env(args) => env::run(args),
             Command::Proxy(args) => proxy::run(args),
             Command::Demo(args) => demo::run(args),
+            Command::Doctor(args) => doctor::run(args),
             Command::Fixture(args) => fixture::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),

@@ -45,7 +45,7 @@ fn up_behind(topology: &Topology, front: &[&str]) -> Option<Netns> {
 }
 
 /// What makes an ordinary user of the program, where that is possible.
-fn as_nobody() -> Option<Vec<&'static str>> {
+pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     const FRONT: [&str; 4] = [
         "setpriv",
         "--reuid=65534",
@@ -349,9 +349,20 @@ impl Inside {
         self.processes.len()
     }
 
+    /// SIGKILL for these, by their place: parents stand before their children. None of them
+    /// sees another one's end.
+    pub(crate) fn kill(&self, places: &[usize]) {
+        use rustix::process::{Signal, pidfd_send_signal};
+        for signal in [Signal::STOP, Signal::KILL] {
+            for place in places {
+                pidfd_send_signal(&self.processes[*place].1, signal).unwrap();
+            }
+        }
+    }
+
     /// Waits until all of them have ended.
     #[track_caller]
-    fn all_end(&self) {
+    pub(crate) fn all_end(&self) {
         for (pid, handle) in &self.processes {
             let limit = Timespec::try_from(LONG).unwrap();
             let ended = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&limit)).unwrap();

@@ -6,6 +6,7 @@ mod diff;
 mod environment;
 mod fixture;
 mod journey;
+mod loopback;
 mod ls;
 mod mesh;
 mod mesh_vip;

@@ -17,10 +17,12 @@ use meshproof_record::verdict::{Claim, Verdict, overall};
 use meshproof_sys::clock::Nanos;
 use serde::Serialize;
 
+use crate::Error;
 use crate::environment::{Environment, Topology};
+use crate::netns::Options;
+use crate::pick::raise;
 use crate::process::{Exit, Process, Signal};
 use crate::watch::{Port, Presence, Pushes, Turn};
-use crate::{Error, Netns};
 
 pub use plan::{Heartbeat, Plan};
 
@@ -109,8 +111,9 @@ pub fn mesh(plan: &Plan, told: &mut dyn FnMut(&Moment)) -> Result<Story, Error> 
         told,
     };
     let topology = Topology::new(plan::PODS, Some(plan::VIP));
-    let netns = Netns::up(&topology)?;
-    let pods: Vec<String> = netns
+    let raised = raise(&topology, plan.backend, &Options::default())?;
+    let environment = raised.environment;
+    let pods: Vec<String> = environment
         .pods()
         .iter()
         .map(|pod| format!("{} {}", pod.name, pod.address))
@@ -119,14 +122,18 @@ pub fn mesh(plan: &Plan, told: &mut dyn FnMut(&Moment)) -> Result<Story, Error> 
         Witness::Process,
         format!("environment up: {}", pods.join(", ")),
     );
-    for note in netns.notes() {
+    let picked = raised.picked;
+    teller.now(
+        Witness::Process,
+        format!("backend {}: {}", picked.backend, picked.why),
+    );
+    for note in &raised.notes {
         teller.now(Witness::Process, format!("without: {note}"));
     }
-    let netns: Box<dyn Environment> = Box::new(netns);
     let mut detection = None;
-    let outcome = tell(netns.as_ref(), plan, &mut teller, &mut detection);
+    let outcome = tell(environment.as_ref(), plan, &mut teller, &mut detection);
     let down = Nanos::now();
-    netns.down()?;
+    environment.down()?;
     let took = ms(Nanos::now().since(down));
     outcome?;
     teller.now(
@@ -243,7 +250,9 @@ fn tell(
 impl Mesh<'_> {
     /// The server's app: it serves on 12199 and publishes itself at its sidecar.
     fn app(&self, teller: &mut Teller<'_>) -> Result<Process, Error> {
-        let app = self.environment.start(plan::SERVER, plan::server_app())?;
+        let app = self
+            .environment
+            .start(plan::SERVER, plan::server_app(self.environment)?)?;
         teller.now(
             Witness::Process,
             format!("the app runs in pod {}, pid {} there", app.pod(), app.pid()),
@@ -262,9 +271,10 @@ impl Mesh<'_> {
     ) -> Result<(), Error> {
         let before = proof::Counted::now(self.environment)?;
         let begun = Nanos::now();
-        let caller = self
-            .environment
-            .start(plan::CLIENT, plan::client_app(count, vip))?;
+        let caller = self.environment.start(
+            plan::CLIENT,
+            plan::client_app(self.environment, count, vip)?,
+        )?;
         let exit = caller.wait(LIMIT * 4)?;
         let took = ms(Nanos::now().since(begun));
         let right = plan::right_answers(&caller);

@@ -1,6 +1,7 @@
 //! What runs where in the story, and what is expected of it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use meshproof_record::verdict::{Claim, Verdict};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::Detection;
 use crate::Error;
-use crate::environment::{Command, Environment, Ready};
+use crate::environment::{Backend, Command, Environment, Ready};
 use crate::process::Process;
 
 pub(super) const CENTER: &str = "registry";
@@ -28,6 +29,8 @@ pub(super) const OUTBOUND: u16 = 12220;
 pub(super) const APP: u16 = 12199;
 /// The sidecar's admin interface, on loopback.
 pub(super) const ADMIN: u16 = 12230;
+/// The application API.
+const API: u16 = 13330;
 const CENTER_PORT: u16 = 9600;
 
 /// The server's app and its zone, as the VIP name service takes them.
@@ -72,6 +75,8 @@ pub struct Plan {
     pub calls_after: u32,
     /// Seeded bugs that the server's sidecar has on.
     pub bugs: Vec<String>,
+    /// What the pods are made of; none: the best that this machine allows.
+    pub backend: Option<Backend>,
 }
 
 impl Default for Plan {
@@ -85,6 +90,7 @@ impl Default for Plan {
             calls: 1000,
             calls_after: 100,
             bugs: Vec::new(),
+            backend: None,
         }
     }
 }
@@ -99,18 +105,20 @@ pub(super) fn infrastructure(
     plan: &Plan,
 ) -> Result<Vec<(&'static str, Command)>, Error> {
     let ready = || Ready::Line("READY".into());
-    let listen = format!("0.0.0.0:{CENTER_PORT}");
+    let listen = SocketAddr::new(environment.open(CENTER)?, CENTER_PORT).to_string();
     let registry = ["fixture", "registry", "--listen", &listen];
     let registry = Command::own("the config center", registry).ready(ready());
     let pool = format!("{POOL}={}", environment.address(SERVER)?);
-    let names = ["fixture", "vip", "--listen", "0.0.0.0:53", "--pool", &pool];
+    let listen = SocketAddr::new(environment.open(VIP)?, names_port(environment)).to_string();
+    let names = ["fixture", "vip", "--listen", &listen, "--pool", &pool];
     let names = Command::own("the VIP name service", names).ready(ready());
     let mut all = vec![(CENTER, registry), (VIP, names)];
     for pod in [SERVER, CLIENT] {
-        let file = environment.place(
-            &format!("{pod}/sidecar.yaml"),
-            &sidecar(environment, pod, plan)?,
-        )?;
+        // The sidecar has a folder of its own beside its configuration.
+        let beside = environment.place(&format!("{pod}/about"), "the sidecar of this pod\n")?;
+        let run = beside.with_file_name("run");
+        let text = sidecar(environment, pod, &run, plan)?;
+        let file = environment.place(&format!("{pod}/sidecar.yaml"), &text)?;
         let mut arguments = vec![
             "proxy".to_owned(),
             "--config".to_owned(),
@@ -128,49 +136,91 @@ pub(super) fn infrastructure(
     Ok(all)
 }
 
-/// The configuration of a pod's sidecar; the ports are its defaults.
-fn sidecar(environment: &dyn Environment, pod: &str, plan: &Plan) -> Result<String, Error> {
+/// Where a pod answers for names: a user without privilege may not have the port of production
+/// where there is no namespace.
+fn names_port(environment: &dyn Environment) -> u16 {
+    match environment.backend() {
+        Backend::Netns => 53,
+        Backend::Process => 10053,
+    }
+}
+
+/// The configuration of a pod's sidecar.
+fn sidecar(
+    environment: &dyn Environment,
+    pod: &str,
+    run: &Path,
+    plan: &Plan,
+) -> Result<String, Error> {
     let Heartbeat {
         interval_ms,
         timeout_ms,
         misses,
     } = plan.heartbeat;
+    let (local, open) = (environment.local(pod)?, environment.open(pod)?);
     Ok(format!(
         "name: {pod}\n\
          address: {}\n\
-         run: /run/meshproof/run/{pod}\n\
+         run: {}\n\
          zone: zone1\n\
+         inbound: {{listen: \"{open}:{INBOUND}\", app: \"{local}:{APP}\"}}\n\
+         outbound: {{listen: \"{local}:{OUTBOUND}\"}}\n\
+         api: \"{local}:{API}\"\n\
+         admin: \"{local}:{ADMIN}\"\n\
          config_center: http://{}\n\
+         vip: {{server: \"{}:{}\"}}\n\
          heartbeat:\n  interval: {interval_ms}ms\n  timeout: {timeout_ms}ms\n  misses: {misses}\n",
         environment.address(pod)?,
+        run.display(),
         center(environment)?,
+        environment.address(VIP)?,
+        names_port(environment),
     ))
 }
 
 /// The server's app; it tells on its output of every request that it sees.
-pub(super) fn server_app() -> Command {
-    const API: &str = "http://127.0.0.1:13330";
-    let arguments = ["fixture", "app", "--sidecar", API, "--log", "/dev/stdout"];
-    Command::own("the app", arguments).ready(Ready::Line("READY".into()))
+pub(super) fn server_app(environment: &dyn Environment) -> Result<Command, Error> {
+    let local = environment.local(SERVER)?;
+    let listen = SocketAddr::new(local, APP).to_string();
+    let api = format!("http://{local}:{API}");
+    let arguments = [
+        "fixture",
+        "app",
+        "--listen",
+        &listen,
+        "--sidecar",
+        &api,
+        "--log",
+        "/dev/stdout",
+    ];
+    Ok(Command::own("the app", arguments).ready(Ready::Line("READY".into())))
 }
 
 /// The client's app: so many calls through its sidecar, to the service or to a VIP.
-pub(super) fn client_app(count: u32, vip: Option<&str>) -> Command {
-    const API: &str = "http://127.0.0.1:13330";
+pub(super) fn client_app(
+    environment: &dyn Environment,
+    count: u32,
+    vip: Option<&str>,
+) -> Result<Command, Error> {
+    let local = environment.local(CLIENT)?;
+    let api = format!("http://{local}:{API}");
+    let through = SocketAddr::new(local, OUTBOUND).to_string();
     let count = count.to_string();
     let mut arguments = vec![
         "fixture",
         "call",
         "--json",
         "--sidecar",
-        API,
+        &api,
+        "--through",
+        &through,
         "--count",
         &count,
     ];
     if let Some(vip) = vip {
         arguments.extend(["--vip", vip]);
     }
-    Command::own("the client's app", arguments)
+    Ok(Command::own("the client's app", arguments))
 }
 
 /// A VIP of the server in its legacy form, with an option.

@@ -50,7 +50,7 @@ impl Counted {
 
 /// The counter of one sidecar, by its admin interface.
 fn answered(environment: &dyn Environment, pod: &str, side: &str) -> Result<u64, Error> {
-    let admin = SocketAddr::from(([127, 0, 0, 1], plan::ADMIN));
+    let admin = SocketAddr::new(environment.local(pod)?, plan::ADMIN);
     let what = || format!("the metrics of the sidecar in pod {pod}");
     let mut stream = environment.connect(pod, admin, LIMIT)?;
     stream

@@ -28,7 +28,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use super::line::Line;
 use super::supervisor;
 use super::talk::Word;
-use crate::loopback;
+use crate::{doctor, loopback};
 
 /// The first argument of a stage; the second is its name.
 pub(crate) const STAGE: &str = "__environment";
@@ -89,6 +89,11 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     let name = arguments.next().unwrap_or_default();
     if name == loopback::STARTER {
         return Some(ExitCode::from(loopback::starter(arguments)));
+    }
+    if name == doctor::TRIAL {
+        let what = arguments.next();
+        let what = what.as_deref().and_then(OsStr::to_str);
+        return Some(ExitCode::from(doctor::trial(what)));
     }
     Some(ExitCode::from(run(&name, arguments)))
 }
