@@ -3,6 +3,7 @@
 mod audit;
 mod demo;
 mod diff;
+mod doctor;
 mod environment;
 mod fixture;
 mod journey;
@@ -11,6 +12,7 @@ mod ls;
 mod mesh;
 mod mesh_vip;
 mod real_mesh;
+mod relay;
 mod replay;
 mod report;
 mod rewrite;

@@ -47,6 +47,7 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     let Raised {
         environment,
         picked,
+        notes,
     } = environment(spec, setting)?;
     let up_at = Nanos::now();
     let placed = environment.place("journals/.here", "")?;
@@ -102,6 +103,9 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     let why = &mesh.picked.why;
     let pods = format!("pods: {} ({why})", pods.join(", "));
     mesh.note_at(up_at, "harness", pods);
+    for note in notes {
+        mesh.note_at(up_at, "harness", format!("without: {note}"));
+    }
     for (at, seen_by, what) in started.told {
         mesh.note_at(at, seen_by, what);
     }
