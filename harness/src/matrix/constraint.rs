@@ -304,15 +304,13 @@ impl<'a> Place<'a> {
         let text = self.written.value.as_str();
         let (at, why) = match errors.errors.first() {
             // The parser goes on to list every token that it knows.
-            Some(first) => (
-                byte_of(text, first.pos),
-                first
-                    .msg
-                    .split(" expecting")
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
+            Some(first) => {
+                let why = match first.msg.split(" expecting").next().unwrap_or_default() {
+                    why if why.contains("<EOF>") => "it ends too early",
+                    why => why,
+                };
+                (byte_of(text, first.pos), why.to_owned())
+            }
             None => (0, "it cannot be read".to_owned()),
         };
         // Where the text ends too early, its last character is shown.
@@ -550,13 +548,7 @@ impl Names<'_> {
     fn no_value(&self, axis: &Axis, at: &IdedExpr, value: &Value, known: &[&Value]) -> Problem {
         let (start, len) = self.at(at.id).unwrap_or_default();
         let span = self.place.part(start, len);
-        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-        let mut words: Vec<&str> = known.iter().map(String::as_str).collect();
-        words.dedup();
-        let help = match suggestion(&value.to_string(), &words) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it has {}", words.join(", ")),
-        };
+        let help = super::value::nearest(value, known);
         self.place
             .problem(
                 span,

@@ -21,7 +21,7 @@ pub(super) struct File {
     pub(super) about: String,
     /// What varies: a list of values, or a mapping of more axes: `client: {mesh: […]}` is the
     /// axis `client.mesh`.
-    pub(super) axes: Nested<List>,
+    pub(super) axes: Spanned<Nested<List>>,
     /// Axes whose values name sidecars; `--sut NAME=BINARY` adds NAME to each of them.
     #[serde(default)]
     pub(super) suts: Vec<Spanned<String>>,

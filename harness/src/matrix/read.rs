@@ -147,7 +147,7 @@ impl Reader {
 
     fn matrix(self, file: File) -> Result<Matrix, Problem> {
         let name = self.name(&file.matrix)?;
-        let axes = self.axes(&file.axes, file.matrix.span)?;
+        let axes = self.axes(&file.axes.value, file.axes.span)?;
         let sut_axes = self.sut_axes(&file.suts, &axes)?;
         for (entries, what) in [
             (file.require.len(), "conditions"),
@@ -269,12 +269,7 @@ impl Reader {
     /// What can only be seen of a matrix as a whole: that it has a cell, and not too many tuples.
     fn whole(&self, matrix: &Matrix, span: Span) -> Result<(), Problem> {
         if !Solver::of(matrix).is_possible(&[]) {
-            return Err(self.at(
-                span,
-                "matrix::impossible",
-                "no cell satisfies all conditions",
-                "each can be satisfied alone; take them out one by one to find the two that contradict each other",
-            ));
+            return Err(self.contradiction(matrix, span));
         }
         let counts: Vec<usize> = matrix.axes.iter().map(|axis| axis.values.len()).collect();
         let mut tuples = tuples(&counts, matrix.cover.strength);
@@ -298,6 +293,38 @@ impl Reader {
             ));
         }
         Ok(())
+    }
+
+    /// The condition with which it becomes impossible, and one before it that it contradicts.
+    fn contradiction(&self, matrix: &Matrix, span: Span) -> Problem {
+        let conditions = &matrix.constraints;
+        let is_possible =
+            |some: &[Arc<Constraint>]| Solver::of_constraints(matrix, some).is_possible(&[]);
+        let at = (1..=conditions.len())
+            .find(|count| !is_possible(conditions.get(..*count).unwrap_or_default()))
+            .unwrap_or(conditions.len());
+        let places: Vec<Span> = matrix.written.require.iter().map(|one| one.span).collect();
+        let last = conditions.get(at.saturating_sub(1));
+        let other = conditions
+            .iter()
+            .take(at.saturating_sub(1))
+            .position(|one| last.is_some_and(|last| !is_possible(&[one.clone(), last.clone()])));
+        let here = places.get(at.saturating_sub(1)).copied().unwrap_or(span);
+        let problem = self
+            .at(
+                here,
+                "matrix::impossible",
+                "no cell satisfies all conditions",
+                match other {
+                    Some(_) => "these two contradict each other: take one out, or weaken it",
+                    None => "together they contradict each other: take one out, or weaken it",
+                },
+            )
+            .label(here, "with this one none is left");
+        match other.and_then(|other| places.get(other)) {
+            Some(first) => problem.label(*first, "the other one"),
+            None => problem,
+        }
     }
 
     fn name(&self, name: &Spanned<String>) -> Result<String, Problem> {
@@ -423,6 +450,7 @@ impl Reader {
             format!("`{word}` {why}"),
             match plain != word && first {
                 true => format!("write `{plain}`"),
+                false if RESERVED.contains(&word) => format!("choose another, such as `{word}_`"),
                 false => "begin with a letter, and use letters, digits and `_`".to_owned(),
             },
         ))
@@ -487,17 +515,13 @@ impl Reader {
             let at = self.axis(&name, axes)?;
             let values: &[Value] = axes.get(at).map_or(&[], |axis| &axis.values);
             let Some(place) = values.iter().position(|known| known == value.value) else {
-                let known: Vec<String> = values.iter().map(ToString::to_string).collect();
-                let words: Vec<&str> = known.iter().map(String::as_str).collect();
+                let known: Vec<&Value> = values.iter().collect();
                 return Err(self
                     .at(
                         value.span,
                         "matrix::unknown_value",
                         format!("the axis {} has no value `{}`", name.value, value.value),
-                        match suggestion(&value.value.to_string(), &words) {
-                            Some(near) => format!("did you mean `{near}`?"),
-                            None => format!("it has {}", words.join(", ")),
-                        },
+                        super::value::nearest(value.value, &known),
                     )
                     .label(value.span, "not a value of this axis"));
             };

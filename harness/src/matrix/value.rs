@@ -68,6 +68,29 @@ impl fmt::Display for Value {
     }
 }
 
+/// What to type in place of a value that an axis does not have.
+pub(super) fn nearest(value: &Value, known: &[&Value]) -> String {
+    let sorted = |value: &Value| {
+        let mut items = value.items().to_vec();
+        items.sort();
+        items
+    };
+    if let Some(other) = known.iter().find(|known| sorted(known) == sorted(value)) {
+        return format!("did you mean `{other}`? The order of a list counts");
+    }
+    let mut words: Vec<String> = Vec::new();
+    for word in known.iter().map(ToString::to_string) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match meshproof_input::suggestion(&value.to_string(), &words) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", words.join(", ")),
+    }
+}
+
 impl serde::Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -174,15 +174,13 @@ impl<'a> Blamer<'a> {
                         && cause.is_in(row)
                     {
                         fails.push(row);
-                        if !evidence.contains(&seen.as_str()) {
-                            evidence.push(seen);
-                        }
+                        evidence.push(seen);
                     }
                 }
                 let count = fails.len();
                 let blame = Blame {
                     because: self.because(&cause),
-                    evidence: shortest(&evidence),
+                    evidence: shortest(&evidence, cause.signatures.len()),
                     fails: self.ids(&fails),
                     checked: self.ids(&cause.checked.iter().collect::<Vec<_>>()),
                     minimal: cause.minimal,
@@ -298,13 +296,14 @@ fn push_new(all: &mut Vec<Row>, more: &[Row]) {
     }
 }
 
-/// The shortest of what was seen, and how many others there are.
-fn shortest(evidence: &[&str]) -> String {
+/// The shortest of what was seen, and how many other kinds of failure there are.
+fn shortest(evidence: &[&str], kinds: usize) -> String {
     let least = evidence.iter().min_by_key(|text| (text.len(), **text));
-    match (least, evidence.len()) {
+    match (least, kinds) {
         (None, _) => String::new(),
-        (Some(one), 1) => (*one).to_owned(),
-        (Some(one), count) => format!("{one} (and {} more symptoms)", count - 1),
+        (Some(one), 0 | 1) => (*one).to_owned(),
+        (Some(one), 2) => format!("{one} (and one more symptom)"),
+        (Some(one), kinds) => format!("{one} (and {} more symptoms)", kinds - 1),
     }
 }
 

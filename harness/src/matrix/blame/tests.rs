@@ -19,6 +19,10 @@ axes:
   call: [sync, oneway, exception, timeout, heartbeat, large]
   serializer: [hessian2, json]
   restart: [none, between]
+cover:
+  raise:
+    - {axes: [client.mesh, providers, registry_order], strength: 3}
+    - {axes: [client.mesh, providers, call], strength: 3}
 ";
 
 fn fails<'a>(cell: &Cell, truths: &[Truth<'a>]) -> Option<&'a str> {
@@ -240,7 +244,7 @@ fn a_symptom_that_depends_on_the_call_does_not_make_two_causes() {
                 "closed",
             ),
         ],
-        &["client.mesh=mosn ∧ restart=between: closed (and 1 more symptoms)"],
+        &["client.mesh=mosn ∧ restart=between: closed (and one more symptom)"],
     );
 }
 

@@ -59,7 +59,7 @@ fn keys_and_axes() {
     check(
         "matrix: m\naxes: {}\n",
         expect![[r#"
-        matrix::axis line 1: a matrix without axes has no cells
+        matrix::axis line 2: a matrix without axes has no cells
           write what varies, such as `axes: {call: [sync, oneway]}`
     "#]],
     );
@@ -95,7 +95,7 @@ fn keys_and_axes() {
         "matrix: m\naxes:\n  in: [a, b]\n",
         expect![[r#"
         matrix::axis line 3: `in` is no name of an axis: it is a word of CEL
-          begin with a letter, and use letters, digits and `_`
+          choose another, such as `in_`
     "#]],
     );
     check(
@@ -176,22 +176,22 @@ fn conditions() {
         "require: [\"'dubbo' in providers\"]\n",
         expect![[r#"
         matrix::unknown_value line 6: the axis providers has no value `dubbo`
-          it has tr, bolt, tr
+          it has tr, bolt
     "#]],
     );
     check_behind(
         "require: [\"providers == ['tr', 'bolt']\"]\n",
         expect![[r#"
             matrix::unknown_value line 6: the axis providers has no value `[tr,bolt]`
-              did you mean `[bolt]`?
+              did you mean `[bolt,tr]`? The order of a list counts
         "#]],
     );
     check_behind(
         "require: [\"call == 'sync' &&\"]\n",
         expect![[r#"
-        matrix::condition line 6: this is no condition: Syntax error: mismatched input '<EOF>'
-          write CEL over the axes, such as "!(client.mesh == 'none' && call == 'oneway')"
-    "#]],
+            matrix::condition line 6: this is no condition: it ends too early
+              write CEL over the axes, such as "!(client.mesh == 'none' && call == 'oneway')"
+        "#]],
     );
     check_behind(
         "require: [\"call\"]\n",
@@ -224,7 +224,7 @@ fn conditions() {
         "require:\n  - \"call == 'sync'\"\n  - \"call == 'oneway'\"\n",
         expect![[r#"
             matrix::impossible line 8: no cell satisfies all conditions
-              each can be satisfied alone; take them out one by one to find the two that contradict each other
+              these two contradict each other: take one out, or weaken it
         "#]],
     );
     check_behind(

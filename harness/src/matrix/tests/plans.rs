@@ -42,8 +42,9 @@ fn sized(sizes: &[(usize, usize)], strength: usize) -> String {
     yaml
 }
 
-/// No more cells than published generators need (IPO, PICT and AETG, as pairwise.org lists them;
-/// strength 3: IPOG).
+/// About as few cells as generators need that are known for it. Published: 3^4 9 (all), 3^13 17
+/// (IPO), 18 (PICT), 15 (AETG); 4^15 3^17 2^29 34 (IPO), 37 (PICT), 41 (AETG); 10^20 212 (IPO), 210
+/// (PICT), 180 (AETG); 2^100 15 (IPO, PICT), 10 (AETG).
 #[test]
 fn few_cells() {
     #[track_caller]
@@ -55,14 +56,15 @@ fn few_cells() {
             "{sizes:?} t={strength}: {count} cells, at most {most}"
         );
     }
-    check(&[(3, 4)], 2, 11);
-    check(&[(2, 10)], 2, 10);
-    check(&[(3, 13)], 2, 20);
-    check(&[(4, 1), (3, 9), (2, 10)], 2, 24);
+    check(&[(3, 4)], 2, 9);
+    check(&[(2, 10)], 2, 8);
+    check(&[(3, 13)], 2, 19);
+    check(&[(4, 1), (3, 9), (2, 10)], 2, 18);
     check(&[(4, 10)], 2, 31);
-    check(&[(10, 20)], 2, 231);
-    check(&[(2, 10)], 3, 22);
-    check(&[(3, 6)], 3, 57);
+    check(&[(4, 15), (3, 17), (2, 29)], 2, 37);
+    check(&[(10, 20)], 2, 212);
+    check(&[(2, 10)], 3, 18);
+    check(&[(3, 6)], 3, 43);
     check(&[(5, 1)], 1, 5);
 }
 
@@ -75,7 +77,12 @@ fn constraints_cost_no_tuple() {
         verified.sentence(),
         "100 of 100 pairs, 10 of 10 triples of client.mesh, providers, registry_order"
     );
-    assert!(plan.cells.len() <= 16, "{}", plan.cells.len());
+    // Sixteen pairs of call with an order or a protocol exclude each other, and so do two triples.
+    assert!(
+        (18..=19).contains(&plan.cells.len()),
+        "{}",
+        plan.cells.len()
+    );
     assert_eq!(plan.findings, [""; 0]);
     // Pins go first.
     let pins: Vec<&str> = plan.pins.iter().map(|(name, _)| name.as_str()).collect();

@@ -1,25 +1,35 @@
-//! Which cells cover a matrix: a greedy generator in the manner of AETG, with exact look-ahead.
+//! Which cells cover a matrix: two greedy generators with exact look-ahead.
 //!
-//! A tuple is a combination of values of t axes. Cells are made one at a time. Several candidates
-//! are begun with a value that many missing tuples have, and grow axis by axis in an order of
-//! chance, each axis with the value that completes the most missing tuples among those with which
-//! a whole cell is still possible ([`Solver::choose`] decides that exactly, so that no tuple is
-//! ever given up for a condition). The candidate that covers most becomes a cell. Whole plans are
-//! made several times where that is cheap, and the smallest is kept. Chance comes from the seed
-//! alone.
+//! A tuple is a combination of values of t axes. In the manner of IPOG, axes are taken one after
+//! the other: each cell so far gets the value of the new axis that completes most missing tuples,
+//! and tuples that are still missing go into places of cells that are open, or into new cells. In
+//! the manner of AETG, cells are made one after the other: several candidates are begun with a
+//! value that many missing tuples have, grow in an order of chance, and the one that covers most
+//! becomes a cell. Which of the two needs fewer cells depends on the matrix, and both are cheap:
+//! whole plans are made several times, and the smallest is kept. Chance comes from the seed alone.
+//!
+//! Either takes only values with which a whole cell is still possible. [`Solver::choose`] decides
+//! that exactly, so that no tuple is ever given up for a condition.
+
+mod chance;
+mod tuples;
 
 use super::Error;
 use super::cell::Row;
 use super::model::{CELLS_MAX, Combination, Matrix};
 use super::plan::Plan;
 use super::solve::{Open, Solver};
+use chance::Chance;
+use tuples::Tuples;
 
 /// Look-ups that one plan may cost; it decides how many candidates and whole plans are tried.
 const WORK_MAX: usize = 30_000_000;
 /// Candidates for one cell, at most and at least.
 const CANDIDATES: (usize, usize) = (4, 40);
-/// Whole plans that are tried, at most.
+/// Whole plans that are made cell by cell, at most.
 const TRIES_MAX: usize = 24;
+/// Whole plans that are made axis by axis, at most and at least.
+const GROWN: (usize, usize) = (2, 200);
 
 /// The cells that cover a matrix.
 pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
@@ -63,7 +73,7 @@ pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
     let wanted = Tuples::wanted(matrix, &solver);
     let mut best: Option<Vec<Row>> = None;
     let effort = Effort::of(matrix, &wanted);
-    for attempt in 0..effort.tries {
+    for attempt in 0..effort.tries + effort.grown {
         let mut making = Making {
             solver: &solver,
             root: &root,
@@ -71,7 +81,12 @@ pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
             chance: Chance::new(matrix.cover.seed, attempt as u64),
             rows: Vec::new(),
         };
-        making.pins(&pins);
+        if attempt < effort.grown {
+            making.grow_axes(&pins);
+        } else {
+            making.pins(&pins);
+        }
+        // What no axis has brought, cells of their own do.
         making.cover(effort.candidates);
         let pinned = making.pinned(&pins);
         making.drop_superfluous(pinned);
@@ -155,6 +170,7 @@ fn random(matrix: &Matrix, solver: &Solver, root: &Open, rows: &mut Vec<Row>, co
 struct Effort {
     candidates: usize,
     tries: usize,
+    grown: usize,
 }
 
 impl Effort {
@@ -174,197 +190,12 @@ impl Effort {
         let candidates =
             (WORK_MAX / one.saturating_mul(TRIES_MAX / 4).max(1)).clamp(CANDIDATES.0, CANDIDATES.1);
         let tries = (WORK_MAX / one.saturating_mul(candidates).max(1)).clamp(1, TRIES_MAX);
-        Effort { candidates, tries }
-    }
-}
-
-/// Tuples of the same axes.
-#[derive(Clone, Debug)]
-struct Kind {
-    /// The axes with what one step of each value is worth.
-    axes: Vec<(usize, usize)>,
-    /// Where its tuples begin.
-    from: usize,
-    /// How many values it has.
-    size: usize,
-}
-
-/// Every tuple that is wanted, and which of them are missing.
-#[derive(Clone, Debug)]
-struct Tuples {
-    kinds: Vec<Kind>,
-    /// Kinds by axis, with the place of the axis in the kind.
-    of_axis: Vec<Vec<usize>>,
-    missing: Vec<bool>,
-    left: usize,
-    /// Missing tuples by axis and value.
-    with: Vec<Vec<usize>>,
-}
-
-impl Tuples {
-    /// All that are possible.
-    fn wanted(matrix: &Matrix, solver: &Solver) -> Tuples {
-        let counts: Vec<usize> = matrix.axes.iter().map(|axis| axis.values.len()).collect();
-        let mut sets: Vec<Vec<usize>> = Vec::new();
-        for raise in &matrix.cover.raise {
-            subsets(&raise.axes, raise.strength, &mut |set| {
-                sets.push(set.to_vec());
-            });
+        let grown = (WORK_MAX / one.saturating_mul(4).max(1)).clamp(GROWN.0, GROWN.1);
+        Effort {
+            candidates,
+            tries,
+            grown,
         }
-        sets.sort();
-        sets.dedup();
-        let raised = sets.clone();
-        let all: Vec<usize> = (0..counts.len()).collect();
-        subsets(&all, matrix.cover.strength, &mut |set| {
-            // Whoever covers a larger tuple covers its parts.
-            let covered = raised
-                .iter()
-                .any(|larger| set.iter().all(|axis| larger.contains(axis)));
-            if !covered {
-                sets.push(set.to_vec());
-            }
-        });
-        let mut tuples = Tuples {
-            kinds: Vec::new(),
-            of_axis: vec![Vec::new(); counts.len()],
-            missing: Vec::new(),
-            left: 0,
-            with: counts.iter().map(|count| vec![0; *count]).collect(),
-        };
-        for set in sets {
-            let mut size = 1;
-            let mut axes = Vec::new();
-            for axis in set.iter().rev() {
-                axes.push((*axis, size));
-                size *= counts.get(*axis).copied().unwrap_or(1);
-            }
-            axes.reverse();
-            for (axis, _) in &axes {
-                if let Some(kinds) = tuples.of_axis.get_mut(*axis) {
-                    kinds.push(tuples.kinds.len());
-                }
-            }
-            let from = tuples.missing.len();
-            let kind = Kind { axes, from, size };
-            for at in 0..size {
-                let pairs = kind.pairs(at, &counts);
-                let possible = solver.is_possible(&pairs);
-                tuples.missing.push(possible);
-                if possible {
-                    tuples.left += 1;
-                    tuples.count(&pairs, 1);
-                }
-            }
-            tuples.kinds.push(kind);
-        }
-        tuples
-    }
-
-    fn count(&mut self, pairs: &[(usize, u8)], by: isize) {
-        for (axis, value) in pairs {
-            let with = self.with.get_mut(*axis);
-            if let Some(with) = with.and_then(|with| with.get_mut(usize::from(*value))) {
-                *with = with.saturating_add_signed(by);
-            }
-        }
-    }
-
-    /// How many missing tuples a value would complete; axes that are not chosen have none.
-    fn gain(&self, chosen: &[Option<u8>], axis: usize, value: u8) -> usize {
-        let mut gain = 0;
-        for kind in self.of_axis.get(axis).into_iter().flatten() {
-            let Some(kind) = self.kinds.get(*kind) else {
-                continue;
-            };
-            let mut at = kind.from;
-            let mut whole = true;
-            for (other, step) in &kind.axes {
-                let value = match *other == axis {
-                    true => Some(value),
-                    false => chosen.get(*other).copied().flatten(),
-                };
-                match value {
-                    Some(value) => at += usize::from(value) * step,
-                    None => {
-                        whole = false;
-                        break;
-                    }
-                }
-            }
-            if whole && self.missing.get(at).copied().unwrap_or(false) {
-                gain += 1;
-            }
-        }
-        gain
-    }
-
-    /// How many missing tuples a row has.
-    fn gain_of(&self, row: &Row) -> usize {
-        self.places(row)
-            .filter(|at| self.missing.get(*at).copied().unwrap_or(false))
-            .count()
-    }
-
-    /// Where the tuples of a row stand.
-    fn places<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
-        self.kinds.iter().map(|kind| {
-            kind.from
-                + kind
-                    .axes
-                    .iter()
-                    .map(|(axis, step)| usize::from(row.0.get(*axis).copied().unwrap_or(0)) * step)
-                    .sum::<usize>()
-        })
-    }
-
-    /// A row is a cell now.
-    fn take(&mut self, row: &Row) {
-        let places: Vec<usize> = self.places(row).collect();
-        for (kind, at) in places.into_iter().enumerate() {
-            let Some(missing) = self.missing.get_mut(at) else {
-                continue;
-            };
-            if !std::mem::take(missing) {
-                continue;
-            }
-            self.left -= 1;
-            let pairs: Vec<(usize, u8)> = self
-                .kinds
-                .get(kind)
-                .into_iter()
-                .flat_map(|kind| &kind.axes)
-                .filter_map(|(axis, _)| Some((*axis, *row.0.get(*axis)?)))
-                .collect();
-            self.count(&pairs, -1);
-        }
-    }
-
-    /// A missing tuple, sought from a place on.
-    fn missing_from(&self, from: usize) -> Option<Vec<(usize, u8)>> {
-        let len = self.missing.len();
-        let at = (0..len)
-            .map(|step| (from + step) % len.max(1))
-            .find(|at| self.missing.get(*at).copied().unwrap_or(false))?;
-        let kind = self
-            .kinds
-            .iter()
-            .find(|kind| (kind.from..kind.from + kind.size).contains(&at))?;
-        let counts: Vec<usize> = self.with.iter().map(Vec::len).collect();
-        Some(kind.pairs(at - kind.from, &counts))
-    }
-}
-
-impl Kind {
-    /// The values of its tuple `at`.
-    fn pairs(&self, at: usize, counts: &[usize]) -> Vec<(usize, u8)> {
-        self.axes
-            .iter()
-            .map(|(axis, step)| {
-                let count = counts.get(*axis).copied().unwrap_or(1).max(1);
-                let value = (at / step) % count;
-                (*axis, u8::try_from(value).unwrap_or(u8::MAX))
-            })
-            .collect()
     }
 }
 
@@ -406,6 +237,116 @@ impl Making<'_> {
             .map_or(0, |last| last + 1)
     }
 
+    /// Rows for all tuples, axis by axis; the first stand for the pins.
+    fn grow_axes(&mut self, pins: &[(String, Combination)]) {
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (_, pin) in pins {
+            let is_there = |draft: &Draft| {
+                pin.pairs()
+                    .iter()
+                    .all(|(axis, value)| draft.chosen.get(*axis) == Some(&Some(*value)))
+            };
+            if !drafts.iter().any(is_there) {
+                drafts.extend(self.draft(pin.pairs()));
+            }
+        }
+        for draft in &drafts {
+            for axis in 0..self.root.len() {
+                self.tuples.take_with(&draft.chosen, axis);
+            }
+        }
+        let mut order = self.chance.order(self.root.len());
+        order.sort_by_key(|axis| std::cmp::Reverse(self.tuples.with.get(*axis).map(Vec::len)));
+        for (at, axis) in order.iter().enumerate() {
+            for draft in &mut drafts {
+                self.widen(draft, *axis);
+            }
+            let among = order.get(..=at).unwrap_or_default();
+            for pairs in self.tuples.missing_with(*axis, among) {
+                // One that was put in before it may have brought it along.
+                if self.tuples.is_missing(&pairs) {
+                    self.place(&mut drafts, &pairs);
+                }
+            }
+            if drafts.len() > CELLS_MAX {
+                return;
+            }
+        }
+        for draft in drafts {
+            if let Some(row) = self.grow(draft) {
+                self.add(row);
+            }
+        }
+    }
+
+    /// Gives a draft the value of a new axis that completes most missing tuples; none where none
+    /// completes any.
+    fn widen(&mut self, draft: &mut Draft, axis: usize) {
+        if draft.chosen.get(axis).is_none_or(Option::is_some) {
+            return;
+        }
+        let mut ranked: Vec<(usize, u64, u8)> = values(draft.open.get(axis).copied().unwrap_or(0))
+            .into_iter()
+            .map(|value| {
+                let gain = self.tuples.gain(&draft.chosen, axis, value);
+                (gain, self.chance.next(), value)
+            })
+            .filter(|(gain, _, _)| *gain > 0)
+            .collect();
+        ranked.sort_unstable_by(|a, b| b.cmp(a));
+        let found = ranked
+            .into_iter()
+            .find_map(|(_, _, value)| Some((self.solver.choose(&draft.open, axis, value)?, value)));
+        if let Some((open, value)) = found {
+            draft.open = open;
+            if let Some(here) = draft.chosen.get_mut(axis) {
+                *here = Some(value);
+            }
+            self.tuples.take_with(&draft.chosen, axis);
+        }
+    }
+
+    /// Puts a tuple into the first draft that has room for it, or into a new one.
+    fn place(&mut self, drafts: &mut Vec<Draft>, pairs: &[(usize, u8)]) {
+        for draft in drafts.iter_mut() {
+            let mut open = None;
+            let fits = pairs.iter().all(|(axis, value)| {
+                let chosen = draft.chosen.get(*axis).copied().flatten();
+                chosen.is_none_or(|chosen| chosen == *value)
+            });
+            let fits = fits
+                && pairs.iter().all(|(axis, value)| {
+                    let before = open.as_ref().unwrap_or(&draft.open);
+                    match self.solver.choose(before, *axis, *value) {
+                        Some(next) => {
+                            open = Some(next);
+                            true
+                        }
+                        None => false,
+                    }
+                });
+            let Some(open) = open.filter(|_| fits) else {
+                continue;
+            };
+            draft.open = open;
+            for (axis, value) in pairs {
+                if let Some(here) = draft.chosen.get_mut(*axis) {
+                    *here = Some(*value);
+                }
+            }
+            for (axis, _) in pairs {
+                self.tuples.take_with(&draft.chosen, *axis);
+            }
+            return;
+        }
+        if let Some(draft) = self.draft(pairs) {
+            for (axis, _) in pairs {
+                self.tuples.take_with(&draft.chosen, *axis);
+            }
+            drafts.push(draft);
+        }
+    }
+
     fn add(&mut self, row: Row) {
         self.tuples.take(&row);
         self.rows.push(row);
@@ -428,7 +369,7 @@ impl Making<'_> {
                 Some((gain, row)) if gain > 0 => self.add(row),
                 // Greed led nowhere: a row that holds a missing tuple exists, since only possible
                 // ones are missing.
-                _ => match self.from_missing() {
+                _ => match self.around_missing() {
                     Some(row) => self.add(row),
                     None => return,
                 },
@@ -456,7 +397,7 @@ impl Making<'_> {
         self.grow(draft)
     }
 
-    fn from_missing(&mut self) -> Option<Row> {
+    fn around_missing(&mut self) -> Option<Row> {
         let from = self.chance.below(self.tuples.missing.len());
         let pairs = self.tuples.missing_from(from)?;
         let draft = self.draft(&pairs)?;
@@ -543,59 +484,4 @@ fn values(mut bits: u64) -> Vec<u8> {
         bits &= bits - 1;
     }
     all
-}
-
-/// Every subset of a size, in order.
-fn subsets(of: &[usize], size: usize, visit: &mut impl FnMut(&[usize])) {
-    fn go(of: &[usize], size: usize, chosen: &mut Vec<usize>, visit: &mut impl FnMut(&[usize])) {
-        if chosen.len() == size {
-            visit(chosen);
-            return;
-        }
-        for (index, item) in of.iter().enumerate() {
-            chosen.push(*item);
-            go(of.get(index + 1..).unwrap_or_default(), size, chosen, visit);
-            chosen.pop();
-        }
-    }
-    go(of, size, &mut Vec::new(), visit);
-}
-
-/// Numbers that look like chance and are the same for the same seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn new(seed: u64, attempt: u64) -> Chance {
-        Chance(seed ^ attempt.wrapping_mul(0xd134_2543_de82_ef95))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % bound).unwrap_or(0)
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
-        let at = self.below(all.len());
-        all.get(at).copied()
-    }
-
-    fn shuffled<T>(&mut self, mut all: Vec<T>) -> Vec<T> {
-        for at in (1..all.len()).rev() {
-            let other = self.below(at + 1);
-            all.swap(at, other);
-        }
-        all
-    }
-
-    fn order(&mut self, len: usize) -> Vec<usize> {
-        self.shuffled((0..len).collect())
-    }
 }
