@@ -40,6 +40,8 @@ enum Kind {
     Proxy,
     /// What happens to a mesh, and what must be seen
     Scenario,
+    /// What varies, which combinations are wanted, what is known to fail
+    Matrix,
     /// Pods, and what runs in them
     Topology,
     /// How a sidecar is configured, started, asked, upgraded and stopped
@@ -56,6 +58,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Kind::HopRules => hop::schema(),
         Kind::Proxy => config::schema(),
         Kind::Scenario => scenario::schema(),
+        Kind::Matrix => meshproof_harness::matrix::schema(),
         Kind::Topology => {
             meshproof_input::schema::<MeshSpec>("A topology: pods and what runs in them")
         }
