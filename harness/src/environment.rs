@@ -1,9 +1,11 @@
 //! What an environment is, whatever it is made of.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use meshproof_sys::packets::Tap;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Process};
@@ -240,6 +242,17 @@ impl Command {
 /// Connects from a pod, for whoever outlives the reference to its environment.
 pub type Dialer = Box<dyn Fn(SocketAddr, Duration) -> Result<TcpStream, Error> + Send + Sync>;
 
+/// The standard streams of a program that writes and reads by itself.
+#[derive(Debug)]
+pub struct Streams {
+    /// What it reads.
+    pub input: OwnedFd,
+    /// Where it writes.
+    pub output: OwnedFd,
+    /// Where it writes what went wrong.
+    pub error: OwnedFd,
+}
+
 /// A set of pods that see each other and nothing else. Dropping it ends everything in it.
 pub trait Environment: Send + Sync {
     /// The pods, in the order of the topology.
@@ -277,6 +290,33 @@ pub trait Environment: Send + Sync {
             missing: "a way to count packets that leave".into(),
             advice: "use the netns backend".into(),
         })
+    }
+
+    /// Starts a program with the streams of whoever asks, and does not wait until it is ready:
+    /// of the command, `input`, `log`, `ready` and `limit` do not count. Nothing of it is read
+    /// here. Signals reach its whole process group.
+    fn spawn(&self, _pod: &str, _command: Command, _streams: Streams) -> Result<Process, Error> {
+        Err(Error::Unsupported {
+            missing: "a way to give a program the streams of another".into(),
+            advice: "use the netns backend".into(),
+        })
+    }
+
+    /// Every packet that passes a link of a pod, its loopback included, from now on.
+    /// [`Error::Unsupported`] where the environment cannot [`Capability::Capture`]. While it is
+    /// held the pod's network does not go.
+    fn packets(&self, _pod: &str) -> Result<Tap, Error> {
+        Err(Error::Unsupported {
+            missing: "packets of a pod of its own".into(),
+            advice: "use the netns backend".into(),
+        })
+    }
+
+    /// Waits until the environment has ended by itself, or for as long as `limit`; whether it
+    /// has.
+    fn ended(&self, limit: Duration) -> bool {
+        std::thread::park_timeout(limit);
+        false
     }
 
     /// Connects from a pod.

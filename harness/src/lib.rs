@@ -7,6 +7,7 @@
 //!   sockets opened in them.
 //! - [`process`]: one program that was started: its lines, its end.
 //! - [`netns`]: the backend of namespaces. It needs no root and leaves nothing behind.
+//! - [`capture`]: packets of pods, kept in files.
 //! - [`loopback`]: the backend of loopback addresses, for machines that forbid namespaces.
 //! - [`pick`]: which of the two this machine allows.
 //! - [`relay`]: a relay between two programs that knows frames and can harm them.
@@ -22,6 +23,7 @@
 //!
 //! **Invariant:** sidecars and peers are programs that are started; none is linked.
 
+pub mod capture;
 pub mod demo;
 pub mod doctor;
 pub mod environment;
@@ -39,7 +41,9 @@ pub mod site;
 pub mod sut;
 pub mod watch;
 
-pub use environment::{Backend, Capability, Command, Environment, Escapes, Pod, Ready, Topology};
+pub use environment::{
+    Backend, Capability, Command, Environment, Escapes, Pod, Ready, Streams, Topology,
+};
 pub use error::Error;
 pub use loopback::Loopback;
 pub use netns::Netns;

@@ -60,6 +60,10 @@ pub enum Signal {
     User1,
     /// SIGUSR2.
     User2,
+    /// SIGQUIT.
+    Quit,
+    /// SIGWINCH: the window has another size.
+    Window,
 }
 
 /// Where a line was written.

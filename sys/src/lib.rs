@@ -7,6 +7,7 @@
 //! - [`wake`]: an eventfd by which another thread interrupts a wait.
 //! - [`socket`]: TCP listeners and connections that do not block.
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
+//! - [`packets`]: packets as they pass the links of a network.
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod links;
 pub mod mounts;
 pub mod namespaces;
+pub mod packets;
 pub mod poll;
 pub mod socket;
 pub mod timer;

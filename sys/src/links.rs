@@ -1,17 +1,32 @@
 //! Links and addresses of the calling thread's network namespace, by netlink.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
-use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::packet_route::neighbour::NeighbourFlags;
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::Runtime;
 
 /// A link, by the number that the kernel gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link(u32);
+
+/// The address of a link itself: 48 bits.
+pub type Hardware = [u8; 6];
+
+/// The far end of a pair of links.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// The network namespace that it stands in.
+    pub namespace: BorrowedFd<'a>,
+    /// Its own address.
+    pub hardware: Hardware,
+}
 
 /// A netlink connection to the namespace that the thread was in when it was opened; calls block.
 #[derive(Debug)]
@@ -74,28 +89,58 @@ impl Links {
         self.find(name)
     }
 
-    /// Makes a pair of links: `name` here, at `bridge` and up; `inside` in the network namespace
-    /// of the descriptor, down. The pair goes when either namespace does.
-    pub fn pair(
-        &self,
-        name: &str,
-        bridge: Link,
-        inside: &str,
-        namespace: BorrowedFd<'_>,
-    ) -> io::Result<()> {
-        let peer = LinkMessageBuilder::<LinkUnspec>::new()
-            .name(inside.to_owned())
-            .setns_by_fd(namespace.as_raw_fd())
+    /// Makes a pair of links: `name` here, at `bridge`; the other end as `peer` says. Both are up.
+    /// The pair goes when either namespace does.
+    pub fn pair(&self, name: &str, bridge: Link, peer: Peer<'_>) -> io::Result<()> {
+        let far = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(peer.name.to_owned())
+            .address(peer.hardware.to_vec())
+            .setns_by_fd(peer.namespace.as_raw_fd())
+            .up()
             .build();
         let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(name.to_owned())
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
             .controller(bridge.0)
             .up()
             .build();
         self.runtime
             .block_on(self.handle.link().add(message).execute())
             .map_err(|error| told(&format!("veth {name}"), error))
+    }
+
+    /// What is sent to `hardware` goes by `port` of its bridge, and by no other.
+    pub fn behind(&self, port: Link, hardware: Hardware) -> io::Result<()> {
+        let request = self.handle.neighbours().add_bridge(port.0, &hardware);
+        // The bridge's table, not the port's own.
+        let request = request.flags(NeighbourFlags::Controller);
+        self.runtime
+            .block_on(request.execute())
+            .map_err(|error| told("an entry of a bridge", error))
+    }
+
+    /// What is for no network of this namespace goes by `link` to `gateway`, which has the
+    /// address `hardware` and is never asked for it. The link is up, and where `gateway` is an
+    /// address of version 4, in one of its networks; of version 6 it is one of the link's own.
+    pub fn default_route(&self, link: Link, gateway: IpAddr, hardware: Hardware) -> io::Result<()> {
+        let neighbour = self.handle.neighbours().add(link.0, gateway);
+        let neighbour = neighbour.link_layer_address(&hardware);
+        self.runtime
+            .block_on(neighbour.execute())
+            .map_err(|error| told(&format!("neighbour {gateway}"), error))?;
+        let route = match gateway {
+            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .output_interface(link.0)
+                .build(),
+            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .output_interface(link.0)
+                .build(),
+        };
+        self.runtime
+            .block_on(self.handle.route().add(route).execute())
+            .map_err(|error| told(&format!("a route by {gateway}"), error))
     }
 
     /// Gives a link an address in a network of `prefix` bits.

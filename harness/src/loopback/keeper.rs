@@ -16,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{
-    Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, getppid, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, wait, waitid,
+    Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, getppid,
+    kill_process_group, pidfd_open, pidfd_send_signal, set_child_subreaper, wait, waitid,
 };
 
 use super::folder::remove;
@@ -27,7 +27,7 @@ use crate::environment::{Pod, Program, Topology, find};
 use crate::netns::line::Line;
 use crate::netns::stages::{Refusal, STAGE, command};
 use crate::netns::supervisor::{kernel_signal, place};
-use crate::netns::talk::{Kind, Order, Outcome, Request, Start, Word};
+use crate::netns::talk::{Kind, Order, Outcome, Reach, Request, Start, Word};
 use crate::process::Exit;
 
 /// `GUARD RANGE FOLDER`, until the life line or the guard ends.
@@ -81,7 +81,7 @@ struct Programs {
 #[derive(Debug, Default)]
 struct State {
     by_pid: BTreeMap<i32, u64>,
-    handles: BTreeMap<u64, OwnedFd>,
+    handles: BTreeMap<u64, (Pid, OwnedFd, Reach)>,
     ending: bool,
 }
 
@@ -203,11 +203,18 @@ impl Keeper {
             Order::Signal { process, signal } => {
                 let state = self.programs.lock();
                 match state.handles.get(&process) {
-                    Some(handle) => match pidfd_send_signal(handle, kernel_signal(signal)) {
-                        // It ended, and is about to be taken out.
-                        Ok(()) | Err(Errno::SRCH) => Ok(Outcome::Done),
-                        Err(error) => Err(io::Error::from(error).to_string()),
-                    },
+                    Some((pid, handle, reach)) => {
+                        let sent = match reach {
+                            Reach::Program => pidfd_send_signal(handle, kernel_signal(signal)),
+                            // What is in the table has not been reaped: the number is its own.
+                            Reach::Group => kill_process_group(*pid, kernel_signal(signal)),
+                        };
+                        match sent {
+                            // It ended, and is about to be taken out.
+                            Ok(()) | Err(Errno::SRCH) => Ok(Outcome::Done),
+                            Err(error) => Err(io::Error::from(error).to_string()),
+                        }
+                    }
                     None => Ok(Outcome::Done),
                 }
             }
@@ -230,9 +237,10 @@ impl Keeper {
     fn start(&self, to: u64, start: Start, passed: Vec<OwnedFd>) {
         let mut state = self.programs.lock();
         // Its end is told after this answer: nothing is reaped meanwhile.
+        let reach = start.reach;
         let outcome = run_program(start, passed).map(|(pid, handle)| {
             state.by_pid.insert(pid.as_raw_pid(), to);
-            state.handles.insert(to, handle);
+            state.handles.insert(to, (pid, handle, reach));
             Outcome::Started {
                 pid: pid.as_raw_pid().unsigned_abs(),
             }
@@ -260,6 +268,8 @@ fn socket(kind: Kind) -> rustix::io::Result<OwnedFd> {
     let kind = match kind {
         Kind::Stream => SocketType::STREAM,
         Kind::Datagram => SocketType::DGRAM,
+        // Those of a pod cannot be told from those of others.
+        Kind::Packets => return Err(Errno::OPNOTSUPP),
     };
     socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)
 }

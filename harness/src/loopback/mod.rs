@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use crate::environment::{Backend, Command, Dialer, Environment, Pod, Topology, find};
+use crate::environment::{Backend, Command, Dialer, Environment, Pod, Streams, Topology, find};
 use crate::netns::{Netns, Options, sockets};
 use crate::{Error, Process};
 
@@ -93,6 +93,14 @@ impl Environment for Loopback {
 
     fn start(&self, pod: &str, command: Command) -> Result<Process, Error> {
         self.held.start(pod, command)
+    }
+
+    fn spawn(&self, pod: &str, command: Command, streams: Streams) -> Result<Process, Error> {
+        self.held.spawn(pod, command, streams)
+    }
+
+    fn ended(&self, limit: Duration) -> bool {
+        self.held.ended(limit)
     }
 
     fn backend(&self) -> Backend {

@@ -6,9 +6,11 @@
 //!
 //! Inside there are a bridge (10.99.0.1/24), one link `eth0` per pod (10.99.0.2 and on), pods'
 //! host names in `/etc/hosts`, the pod that answers for names in `/etc/resolv.conf`, a `/proc`
-//! of its own, an empty `/run`, and no way out.
+//! of its own, an empty `/run`, and a way out that ends in a link on which packets are counted and
+//! go nowhere.
 
 pub(crate) mod line;
+mod out;
 mod pod;
 pub(crate) mod stages;
 pub(crate) mod supervisor;
@@ -23,17 +25,19 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
 
 use crate::Error;
-use crate::environment::{Command, Dialer, Environment, Input, Pod, Ready, Topology, find};
+use crate::environment::{
+    Capability, Command, Dialer, Environment, Escapes, Input, Pod, Ready, Streams, Topology, find,
+};
 use crate::process::{Control, Exit, Process, Signal, Stream, Watched};
 use line::Line;
-use talk::{Kind, Order, Outcome, Request, Start, Word};
+use talk::{Kind, Order, Outcome, Reach, Request, Start, Word};
 
 pub use stages::stage;
 
@@ -70,6 +74,8 @@ type Answer = Result<(Outcome, Vec<OwnedFd>), String>;
 struct Shared {
     line: Line,
     state: Mutex<State>,
+    /// Told when it is gone.
+    gone: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -189,6 +195,16 @@ impl Shared {
         for (_, watched) in std::mem::take(&mut state.programs) {
             watched.ended(Exit::Gone, Nanos::now());
         }
+        drop(state);
+        self.gone.notify_all();
+    }
+
+    /// Waits until it is gone, or for as long as `limit`; whether it is.
+    fn ended(&self, limit: Duration) -> bool {
+        let waited = self
+            .gone
+            .wait_timeout_while(self.lock(), limit, |state| !state.gone);
+        waited.unwrap_or_else(PoisonError::into_inner).0.gone
     }
 }
 
@@ -241,6 +257,7 @@ impl Netns {
             shared: Arc::new(Shared {
                 line: Line::new(ours),
                 state: Mutex::default(),
+                gone: Condvar::new(),
             }),
             listening: None,
         };
@@ -298,6 +315,40 @@ impl Netns {
     fn socket(&self, pod: &str, kind: Kind) -> Result<OwnedFd, Error> {
         find(&self.pods, pod)?;
         self.shared.socket(pod, kind)
+    }
+
+    /// Has a program started, with three streams.
+    fn begin(
+        &self,
+        pod: &str,
+        command: Command,
+        reach: Reach,
+        streams: Vec<OwnedFd>,
+        watched: Arc<Watched>,
+    ) -> Result<Process, Error> {
+        let order = Order::Start(Start {
+            pod: pod.to_owned(),
+            program: command.program,
+            arguments: command.arguments,
+            variables: command.variables,
+            directory: command.directory,
+            reach,
+        });
+        let (number, outcome, _) = self.shared.ask(order, &streams, Some(&watched))?;
+        // Ours of their ends: else their streams would never end.
+        drop(streams);
+        let Outcome::Started { pid } = outcome else {
+            return Err(Error::Refused(format!("not started: {outcome:?}")));
+        };
+        Ok(Process {
+            number,
+            name: command.name,
+            pod: pod.to_owned(),
+            pid,
+            watched,
+            control: Arc::clone(&self.shared) as Arc<dyn Control>,
+            input: Mutex::new(None),
+        })
     }
 
     /// Waits until a program is ready.
@@ -380,30 +431,47 @@ impl Environment for Netns {
                 .follow(reader, stream, log)
                 .map_err(Error::io("a thread for the lines of a program"))?;
         }
-        let order = Order::Start(Start {
-            pod: pod.to_owned(),
-            program: command.program,
-            arguments: command.arguments,
-            variables: command.variables,
-            directory: command.directory,
-        });
-        let (number, outcome, _) = self.shared.ask(order, &theirs, Some(&watched))?;
-        // Ours of their ends: else their streams would never end.
-        drop(theirs);
-        let Outcome::Started { pid } = outcome else {
-            return Err(Error::Refused(format!("not started: {outcome:?}")));
-        };
-        let process = Process {
-            number,
-            name: command.name,
-            pod: pod.to_owned(),
-            pid,
-            watched,
-            control: Arc::clone(&self.shared) as Arc<dyn Control>,
-            input: Mutex::new(input),
-        };
-        self.settle(&process, &command.ready, command.limit)?;
+        let (ready, limit) = (command.ready.clone(), command.limit);
+        let mut process = self.begin(pod, command, Reach::Program, theirs, watched)?;
+        process.input = Mutex::new(input);
+        self.settle(&process, &ready, limit)?;
         Ok(process)
+    }
+
+    fn can(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::OwnPorts
+            | Capability::Names
+            | Capability::Escapes
+            | Capability::Capture
+            | Capability::Filter => true,
+        }
+    }
+
+    fn escapes(&self) -> Result<Escapes, Error> {
+        match self.shared.ask(Order::Escapes, &[], None)? {
+            (_, Outcome::Escapes(escapes), _) => Ok(escapes),
+            (_, other, _) => Err(Error::Refused(format!("no count came: {other:?}"))),
+        }
+    }
+
+    fn spawn(&self, pod: &str, command: Command, streams: Streams) -> Result<Process, Error> {
+        find(&self.pods, pod)?;
+        let Streams {
+            input,
+            output,
+            error,
+        } = streams;
+        let theirs = vec![input, output, error];
+        self.begin(pod, command, Reach::Group, theirs, Arc::default())
+    }
+
+    fn packets(&self, pod: &str) -> Result<Tap, Error> {
+        self.socket(pod, Kind::Packets).map(Tap::new)
+    }
+
+    fn ended(&self, limit: Duration) -> bool {
+        self.shared.ended(limit)
     }
 
     fn connect(&self, pod: &str, to: SocketAddr, limit: Duration) -> Result<TcpStream, Error> {

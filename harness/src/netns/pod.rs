@@ -15,13 +15,17 @@ use meshproof_sys::clock::Nanos;
 use meshproof_sys::links::Links;
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, set_host_name, unshare};
+use meshproof_sys::packets;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::line::Line;
+use super::out;
 use super::stages::command;
-use super::supervisor::Running;
-use super::talk::{Kind, Outcome, Start, Word};
+use super::supervisor::{self, Running};
+use super::talk::{Kind, Outcome, Reach, Start, Word};
 use crate::environment::{Pod, Program};
 use crate::process::Exit;
 
@@ -81,6 +85,9 @@ fn leave(name: &str) -> io::Result<OwnedFd> {
     set_host_name(name)?;
     // Where it is refused, programs see the links of the machine by name, and no more.
     let _ = mounts::sysfs();
+    // Nobody else has the link's own address; where it cannot be said, the kernel spends a second
+    // on asking, in which nothing leaves by version 6.
+    let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
     Namespace::Network.of_this_thread()
 }
 
@@ -93,8 +100,9 @@ fn work(job: Job, line: &Arc<Line>, running: &Running) {
             start,
             passed,
         } => {
+            let reach = start.reach;
             let outcome = match run(start, passed) {
-                Ok((child, handle)) => watch(number, child, handle, line, running),
+                Ok((child, handle)) => watch(number, child, handle, reach, line, running),
                 Err(why) => Err(why),
             };
             if let Err(why) = outcome {
@@ -127,13 +135,14 @@ fn join((address, prefix): (Ipv4Addr, u8)) -> io::Result<()> {
     links.up(links.find("lo")?)?;
     let link = links.find(LINK)?;
     links.address(link, address, prefix)?;
-    links.up(link)
+    out::leads_out(&links, link)
 }
 
 fn socket(kind: Kind) -> io::Result<OwnedFd> {
     let kind = match kind {
         Kind::Stream => SocketType::STREAM,
         Kind::Datagram => SocketType::DGRAM,
+        Kind::Packets => return packets::open(),
     };
     Ok(socket_with(
         AddressFamily::INET,
@@ -186,12 +195,21 @@ fn watch(
     number: u64,
     mut child: Child,
     handle: OwnedFd,
+    reach: Reach,
     line: &Arc<Line>,
     running: &Running,
 ) -> Result<(), String> {
     let pid = child.id();
+    let ended = handle
+        .try_clone()
+        .map_err(|error| format!("a handle of it: {error}"))?;
+    let program = supervisor::Program {
+        pid: rustix::process::Pid::from_child(&child),
+        handle,
+        reach,
+    };
     let locked = || running.lock().unwrap_or_else(PoisonError::into_inner);
-    locked().insert(number, handle);
+    locked().insert(number, program);
     let word = Word::Answer {
         to: number,
         outcome: Ok(Outcome::Started { pid }),
@@ -200,12 +218,14 @@ fn watch(
     let _ = line.send(&word, &[]);
     let (line, running) = (Arc::clone(line), Arc::clone(running));
     let waiting = thread::Builder::new().name("wait".into()).spawn(move || {
-        let status = child.wait();
+        // Its end first: while nobody has reaped it, its number is its own.
+        while poll(&mut [PollFd::new(&ended, PollFlags::IN)], None) == Err(Errno::INTR) {}
         let at_ns = Nanos::now().0;
         running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&number);
+        let status = child.wait();
         let exit = match status {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => Exit::Code(code),

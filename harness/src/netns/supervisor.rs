@@ -8,18 +8,27 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use meshproof_sys::links::Links;
-use rustix::process::pidfd_send_signal;
+use meshproof_sys::links::{Links, Peer};
+use rustix::process::{Pid, kill_process_group, pidfd_send_signal};
 
 use super::line::Line;
+use super::out::{self, WayOut};
 use super::pod::{self, Job};
 use super::stages::{FOLDER, HOSTS, RESOLV, Refusal};
-use super::talk::{Order, Outcome, Request, Word};
+use super::talk::{Order, Outcome, Reach, Request, Word};
 use crate::environment::{Pod, Topology};
 use crate::process::Signal;
 
-/// Handles of programs that have not ended.
-pub(super) type Running = Arc<Mutex<BTreeMap<u64, OwnedFd>>>;
+/// Programs that have not ended.
+pub(super) type Running = Arc<Mutex<BTreeMap<u64, Program>>>;
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) pid: Pid,
+    pub(super) handle: OwnedFd,
+    pub(super) reach: Reach,
+}
 
 const BRIDGE: &str = "br0";
 const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -39,7 +48,7 @@ pub(super) fn run(line: &Arc<Line>) -> Result<u8, Refusal> {
         None => return Ok(0),
     };
     let running = Running::default();
-    let pods = up(&topology, line, &running)?;
+    let (pods, way_out) = up(&topology, line, &running)?;
     let addressed: Vec<Pod> = pods.iter().map(|(pod, _)| pod.clone()).collect();
     line.send(&Word::Up { pods: addressed }, &[])
         .map_err(broken)?;
@@ -50,6 +59,7 @@ pub(super) fn run(line: &Arc<Line>) -> Result<u8, Refusal> {
             .collect(),
         line: Arc::clone(line),
         running,
+        way_out,
     };
     while let Ok(Some((request, passed))) = line.receive::<Request>() {
         serving.serve(request, passed);
@@ -62,7 +72,7 @@ fn up(
     topology: &Topology,
     line: &Arc<Line>,
     running: &Running,
-) -> Result<Vec<(Pod, mpsc::Sender<Job>)>, Refusal> {
+) -> Result<(Vec<(Pod, mpsc::Sender<Job>)>, WayOut), Refusal> {
     let pods = topology
         .addressed()
         .map_err(|error| Refusal::Failed(error.to_string()))?;
@@ -80,6 +90,11 @@ fn up(
         .find("lo")
         .and_then(|link| links.up(link))
         .map_err(made)?;
+    let way_out = WayOut::open(&links, bridge, &pods).map_err(Refusal::denied(
+        "a way out that counts",
+        "load the modules: `modprobe veth af_packet`",
+    ))?;
+    out::leads_out(&links, bridge).map_err(made)?;
 
     // All threads first, so that they make their namespaces side by side.
     let mut starting = Vec::with_capacity(pods.len());
@@ -98,8 +113,13 @@ fn up(
                 "namespaces within namespaces",
                 "raise user.max_net_namespaces",
             ))?;
+        let peer = Peer {
+            name: pod::LINK,
+            namespace: network.as_fd(),
+            hardware: out::hardware(&pod),
+        };
         links
-            .pair(&format!("pod{number}"), bridge, pod::LINK, network.as_fd())
+            .pair(&format!("pod{number}"), bridge, peer)
             .map_err(Refusal::denied(
                 "pairs of links",
                 "load the module: `modprobe veth`",
@@ -118,7 +138,7 @@ fn up(
         outcome.map_err(Refusal::failed(&format!("pod {}: its link", pod.name)))?;
         ready.push((pod, jobs));
     }
-    Ok(ready)
+    Ok((ready, way_out))
 }
 
 /// The files are bound over those of /etc already: what is written into them is seen there.
@@ -143,6 +163,7 @@ struct Serving {
     pods: BTreeMap<String, mpsc::Sender<Job>>,
     line: Arc<Line>,
     running: Running,
+    way_out: WayOut,
 }
 
 impl Serving {
@@ -179,6 +200,7 @@ impl Serving {
             Order::Place { name, contents } => place(Path::new(FOLDER), &name, &contents)
                 .map(|path| Outcome::Placed { path })
                 .map_err(|error| error.to_string()),
+            Order::Escapes => Ok(Outcome::Escapes(self.way_out.escapes())),
         };
         // A holder that is gone needs no answer; the next read ends this.
         let _ = self.line.send(&Word::Answer { to, outcome }, &[]);
@@ -186,10 +208,15 @@ impl Serving {
 
     fn signal(&self, process: u64, signal: Signal) -> io::Result<()> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(handle) = running.get(&process) else {
+        let Some(program) = running.get(&process) else {
             return Ok(());
         };
-        match pidfd_send_signal(handle, kernel_signal(signal)) {
+        let sent = match program.reach {
+            Reach::Program => pidfd_send_signal(&program.handle, kernel_signal(signal)),
+            // The number is its own, since whoever reaps it takes it out of the table first.
+            Reach::Group => kill_process_group(program.pid, kernel_signal(signal)),
+        };
+        match sent {
             // It ended, and is about to be taken out.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
@@ -209,6 +236,8 @@ pub(crate) fn kernel_signal(signal: Signal) -> rustix::process::Signal {
         Signal::Continue => Kernel::CONT,
         Signal::User1 => Kernel::USR1,
         Signal::User2 => Kernel::USR2,
+        Signal::Quit => Kernel::QUIT,
+        Signal::Window => Kernel::WINCH,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-use crate::environment::{Pod, Program, Topology};
+use crate::environment::{Escapes, Pod, Program, Topology};
 use crate::process::{Exit, Signal};
 
 /// To the environment. The answer to it carries the same number.
@@ -26,6 +26,8 @@ pub(crate) enum Order {
     Socket { pod: String, kind: Kind },
     /// A file that every pod sees.
     Place { name: String, contents: String },
+    /// What tried to leave.
+    Escapes,
 }
 
 /// A program to be started; the number of the request is the number of the process.
@@ -36,6 +38,16 @@ pub(crate) struct Start {
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) reach: Reach,
+}
+
+/// How far signals for a program reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reach {
+    /// To it alone.
+    Program,
+    /// To what it started, too, as those of a terminal do.
+    Group,
 }
 
 /// What a socket is for.
@@ -45,6 +57,8 @@ pub(crate) enum Kind {
     Stream,
     /// UDP.
     Datagram,
+    /// Every packet of the pod's links.
+    Packets,
 }
 
 /// From the environment.
@@ -78,6 +92,8 @@ pub(crate) enum Outcome {
     Started { pid: u32 },
     /// A file stands there.
     Placed { path: PathBuf },
+    /// What tried to leave until now.
+    Escapes(Escapes),
     /// Nothing more to say.
     Done,
 }
