@@ -15,6 +15,7 @@
 //! - [`site`]: facts and capabilities of a place where meshes run.
 //! - [`sut`]: how a sidecar is configured, started, asked, upgraded and stopped, from a file.
 //! - [`mesh`]: a topology that is up: its pods' apps and sidecars, its config center, its names.
+//! - [`standing`]: environments that stand until they are told to end.
 //! - [`offline`]: a topology made from a capture, and replays through it.
 //! - [`scenario`]: stories: steps, probes, the runner, the evidence of a failure.
 //! - [`matrix`]: axes, covering arrays, cells, blame.
@@ -38,6 +39,7 @@ pub mod process;
 pub mod relay;
 pub mod scenario;
 pub mod site;
+pub mod standing;
 pub mod sut;
 pub mod watch;
 

@@ -91,7 +91,7 @@ impl Tap {
 
     /// The next packet; none waits: `None`. On a loopback link, where each packet passes twice,
     /// it is told once.
-    pub fn next(&mut self) -> io::Result<Option<Packet<'_>>> {
+    pub fn take(&mut self) -> io::Result<Option<Packet<'_>>> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         loop {
             let mut room = [IoSliceMut::new(&mut self.data)];

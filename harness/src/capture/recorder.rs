@@ -194,7 +194,7 @@ impl Reading {
 /// At most so many packets into their files.
 fn take(tap: &mut Tap, ring: &mut Ring, count: usize) {
     for _ in 0..count {
-        match tap.next() {
+        match tap.take() {
             Ok(Some(packet)) => ring.put(&Packet {
                 number: 0,
                 at_ns: packet.at_ns,

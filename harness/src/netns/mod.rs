@@ -30,6 +30,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
+use meshproof_sys::packets::Tap;
 
 use crate::Error;
 use crate::environment::{

@@ -129,7 +129,7 @@ pub(super) fn leads_out(links: &Links, link: Link) -> io::Result<()> {
 impl Counted {
     fn read(&mut self) {
         // A socket that fails has a namespace that is going.
-        while let Ok(Some(packet)) = self.tap.next() {
+        while let Ok(Some(packet)) = self.tap.take() {
             // What a bridge sends to everybody is no attempt to leave.
             if packet.toward != Toward::Here {
                 continue;
