@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
 mod audit;
+mod capture;
 mod completions;
 mod demo;
 mod diff;
@@ -17,6 +18,7 @@ mod rewrite;
 mod run;
 mod schema;
 mod select;
+mod setting;
 mod stub;
 pub(crate) mod suts;
 
@@ -29,6 +31,8 @@ use crate::exit::Failure;
 pub(crate) enum Command {
     /// List the exchanges of a capture, with an account of every packet, byte and frame
     Ls(ls::Args),
+    /// Capture packets of a pod, or of this machine
+    Capture(capture::Args),
     /// Replace addresses, names and personal values in captures by a map
     Rewrite(rewrite::Args),
     /// Search a rewritten capture for what must not be left in it
@@ -68,6 +72,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match self {
             Command::Ls(args) => ls::run(args),
+            Command::Capture(args) => capture::run(args),
             Command::Rewrite(args) => rewrite::run(args),
             Command::Audit(args) => audit::run(args),
             Command::Replay(args) => replay::run(*args),
