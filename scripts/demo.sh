@@ -18,7 +18,7 @@ fi
 scripts/need.sh "make demo" cc=gcc
 echo "make demo builds the release binary (a few minutes the first time), then works below target/demo/."
 echo "It opens connections to 127.0.0.1 only."
-cargo build --release --locked --quiet -p meshproof
+cargo build --release --locked --quiet -p meshproof $(scripts/features.sh)
 
 rm -rf target/demo
 mkdir -p target/demo

@@ -33,7 +33,7 @@ pub(crate) fn up(topology: &Topology) -> Option<Netns> {
     up_behind(topology, &[])
 }
 
-fn up_behind(topology: &Topology, front: &[&str]) -> Option<Netns> {
+pub(crate) fn up_behind(topology: &Topology, front: &[&str]) -> Option<Netns> {
     match Netns::up_with(topology, &options(front)) {
         Ok(netns) => Some(netns),
         Err(Error::Unsupported { missing, advice }) => {
@@ -73,7 +73,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// Each of the behaviours below holds for root and for an ordinary user.
-fn for_each_user(check: impl Fn(&[&str])) {
+pub(crate) fn for_each_user(check: impl Fn(&[&str])) {
     check(&[]);
     if let Some(front) = as_nobody() {
         check(&front);
@@ -336,6 +336,11 @@ impl Inside {
             processes,
             namespaces,
         }
+    }
+
+    /// Their numbers, parents first.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(|(pid, _)| *pid).collect()
     }
 
     /// How many processes.

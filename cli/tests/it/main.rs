@@ -1,12 +1,14 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
 mod audit;
+mod conformance;
 mod demo;
 mod diff;
 mod doctor;
 mod environment;
 mod fixture;
 mod journey;
+mod kills;
 mod loopback;
 mod ls;
 mod mesh;
@@ -16,6 +18,7 @@ mod relay;
 mod replay;
 mod report;
 mod rewrite;
+mod standing;
 mod through;
 mod tidy;
 mod upgrade;
