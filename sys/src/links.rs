@@ -89,14 +89,13 @@ impl Links {
         self.find(name)
     }
 
-    /// Makes a pair of links: `name` here, at `bridge`; the other end as `peer` says. Both are up.
-    /// The pair goes when either namespace does.
+    /// Makes a pair of links: `name` here, at `bridge`; the other end as `peer` says. This
+    /// one is up. The pair goes when either namespace does.
     pub fn pair(&self, name: &str, bridge: Link, peer: Peer<'_>) -> io::Result<()> {
         let far = LinkMessageBuilder::<LinkUnspec>::new()
             .name(peer.name.to_owned())
             .address(peer.hardware.to_vec())
             .setns_by_fd(peer.namespace.as_raw_fd())
-            .up()
             .build();
         let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(name.to_owned())

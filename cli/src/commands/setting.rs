@@ -15,7 +15,7 @@ use crate::exit::Failure;
 
 /// Backend, sidecars, site; flattened into the arguments of a command.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct SettingArgs {
     /// What it is made of; default: the best that this machine allows
     #[arg(long, value_name = "BACKEND")]
     backend: Option<Made>,
@@ -40,7 +40,7 @@ enum Made {
     Process,
 }
 
-impl Args {
+impl SettingArgs {
     /// The backend that was asked for.
     pub(crate) fn backend(&self) -> Option<Backend> {
         self.backend.map(|made| match made {

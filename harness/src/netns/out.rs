@@ -49,21 +49,24 @@ impl WayOut {
     /// Makes it, behind `bridge`.
     pub(super) fn open(links: &Links, bridge: Link, pods: &[Pod]) -> io::Result<WayOut> {
         const PORT: &str = "out";
+        const END: &str = "end";
         // A namespace that nobody is in: the link's end and the socket are all there is.
-        let (namespace, socket) = thread::scope(|scope| {
-            let made = scope.spawn(|| -> io::Result<(OwnedFd, OwnedFd)> {
+        let (namespace, socket, inside) = thread::scope(|scope| {
+            let made = scope.spawn(|| -> io::Result<(OwnedFd, OwnedFd, Links)> {
                 unshare(&[Namespace::Network])?;
-                Ok((Namespace::Network.of_this_thread()?, packets::open()?))
+                let namespace = Namespace::Network.of_this_thread()?;
+                Ok((namespace, packets::open()?, Links::open()?))
             });
             made.join()
                 .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
         })?;
         let peer = Peer {
-            name: "end",
+            name: END,
             namespace: namespace.as_fd(),
             hardware: HARDWARE,
         };
         links.pair(PORT, bridge, peer)?;
+        inside.up(inside.find(END)?)?;
         // Else the bridge, which never hears from it, would send it to everybody.
         links.behind(links.find(PORT)?, HARDWARE)?;
         let counted = Counted {

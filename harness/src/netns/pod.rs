@@ -135,6 +135,7 @@ fn join((address, prefix): (Ipv4Addr, u8)) -> io::Result<()> {
     links.up(links.find("lo")?)?;
     let link = links.find(LINK)?;
     links.address(link, address, prefix)?;
+    links.up(link)?;
     out::leads_out(&links, link)
 }
 

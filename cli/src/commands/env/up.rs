@@ -69,7 +69,7 @@ pub(super) struct Args {
     #[arg(long, hide = true)]
     kept: bool,
     #[command(flatten)]
-    setting: setting::Args,
+    setting: setting::SettingArgs,
     #[command(flatten)]
     runs: Runs,
 }
