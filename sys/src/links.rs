@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
-use rtnetlink::packet_route::neighbour::NeighbourFlags;
+use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::Runtime;
 
@@ -111,8 +111,11 @@ impl Links {
     /// What is sent to `hardware` goes by `port` of its bridge, and by no other.
     pub fn behind(&self, port: Link, hardware: Hardware) -> io::Result<()> {
         let request = self.handle.neighbours().add_bridge(port.0, &hardware);
-        // The bridge's table, not the port's own.
-        let request = request.flags(NeighbourFlags::Controller);
+        // The bridge's table, not the port's own; and what is permanent there is the bridge's own
+        // address, which it keeps to itself.
+        let request = request
+            .flags(NeighbourFlags::Controller)
+            .state(NeighbourState::Noarp);
         self.runtime
             .block_on(request.execute())
             .map_err(|error| told("an entry of a bridge", error))

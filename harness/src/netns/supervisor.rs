@@ -77,6 +77,7 @@ fn up(
         .addressed()
         .map_err(|error| Refusal::Failed(error.to_string()))?;
     write_names(topology, &pods).map_err(Refusal::failed("writing the names of pods"))?;
+    out::quiet();
     let links = Links::open().map_err(Refusal::denied("netlink", "use a kernel that has it"))?;
     let bridge = links.bridge(BRIDGE).map_err(Refusal::denied(
         "bridges",
