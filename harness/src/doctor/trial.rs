@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use meshproof_sys::links::Links;
+use meshproof_sys::links::{Links, Peer};
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{self, Identity, Namespace, set_host_name, unshare};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -154,7 +154,12 @@ impl Tools {
                     .as_ref()
                     .ok_or_else(|| missing("second network"))?;
                 let bridge = links.find("br0").map_err(|_| missing("bridge"))?;
-                links.pair("pod0", bridge, "eth0", nested.as_fd())?;
+                let peer = Peer {
+                    name: "eth0",
+                    namespace: nested.as_fd(),
+                    hardware: [0x02, 0x6d, 0x70, 0, 0, 2],
+                };
+                links.pair("pod0", bridge, peer)?;
                 Ok("a pair from one network to another".into())
             }
             What::Packets => {
