@@ -677,7 +677,19 @@ impl Checker<'_> {
                 (Some(pod), None) => self.any_pod(pod),
                 (None, _) => Ok(()),
             },
-            Probe::Wire(wire) => self.pod(&wire.pod),
+            Probe::Wire(wire) => {
+                self.meshed(&wire.pod)?;
+                match [12199, 12220].contains(&wire.port.value) {
+                    true => Ok(()),
+                    false => Err(self.wrong(
+                        wire.port.span,
+                        "scenario::wire",
+                        format!("no relay can stand on a leg to port {}", wire.port),
+                        "write 12199 (from the sidecar to the app) or 12220 (from the app to the \
+                         sidecar)",
+                    )),
+                }
+            }
             Probe::Ledger(ledger) => {
                 let asked = [
                     ledger.calls,

@@ -2,10 +2,32 @@
 
 use std::time::Duration;
 
+use meshproof_wire::Protocol;
+
 use super::model::{Fault, FaultKind, FrameKind, FrameProtocol, Side};
 use super::stand::{Hall, lock, refused};
 use crate::Error;
 use crate::relay::{Direction, Harm, Rule, Sort};
+
+/// A kind of frames, as relays know it.
+pub(super) fn sort(frame: FrameKind) -> Sort {
+    match frame {
+        FrameKind::Request => Sort::Request,
+        FrameKind::Oneway => Sort::Oneway,
+        FrameKind::Response => Sort::Response,
+        FrameKind::Heartbeat => Sort::Heartbeat,
+        FrameKind::Goaway => Sort::Goaway,
+    }
+}
+
+/// A protocol of frames, as decoders know it.
+pub(super) fn protocol(protocol: FrameProtocol) -> Protocol {
+    match protocol {
+        FrameProtocol::BoltV1 => Protocol::BoltV1,
+        FrameProtocol::BoltV2 => Protocol::BoltV2,
+        FrameProtocol::Tr => Protocol::Tr,
+    }
+}
 
 /// The rule of a fault.
 pub(super) fn rule(fault: &Fault) -> Rule {
@@ -26,18 +48,8 @@ pub(super) fn rule(fault: &Fault) -> Rule {
         (Side::Client, _) | (Side::Sidecar, false) | (Side::App, true) => Direction::Forth,
         (Side::Server, _) | (Side::App, false) | (Side::Sidecar, true) => Direction::Back,
     });
-    let sorts = fault.frame.map(|frame| match frame {
-        FrameKind::Request => Sort::Request,
-        FrameKind::Oneway => Sort::Oneway,
-        FrameKind::Response => Sort::Response,
-        FrameKind::Heartbeat => Sort::Heartbeat,
-        FrameKind::Goaway => Sort::Goaway,
-    });
-    let protocols = fault.protocol.map(|protocol| match protocol {
-        FrameProtocol::BoltV1 => meshproof_wire::Protocol::BoltV1,
-        FrameProtocol::BoltV2 => meshproof_wire::Protocol::BoltV2,
-        FrameProtocol::Tr => meshproof_wire::Protocol::Tr,
-    });
+    let sorts = fault.frame.map(sort);
+    let protocols = fault.protocol.map(protocol);
     let nth = fault.nth.map(|nth| nth.value);
     Rule {
         direction,

@@ -7,6 +7,7 @@ use meshproof_record::case::Case;
 use super::Story;
 use super::model::Step;
 use super::needs::Offer;
+use super::probe::Probe;
 use super::stand::Hall;
 use super::suite::{Kept, Maker, Stand};
 use crate::environment::{Capability, Topology};
@@ -115,7 +116,22 @@ fn moves(steps: &[meshproof_input::Spanned<Step>]) -> bool {
     })
 }
 
-/// Legs on which frames are to be harmed: a relay has to stand there from the beginning.
+/// Legs whose frames are looked at.
+fn watched<'s>(
+    probes: impl IntoIterator<Item = &'s meshproof_input::Spanned<Probe>>,
+) -> Vec<(String, Between)> {
+    let wires = probes.into_iter().filter_map(|probe| match &probe.value {
+        Probe::Wire(wire) => {
+            let between = Between::of_port(wire.port.value)?;
+            Some((wire.pod.value.clone(), between))
+        }
+        _ => None,
+    });
+    wires.collect()
+}
+
+/// Legs on which frames are to be harmed or looked at: a relay has to stand there from the
+/// beginning.
 fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)> {
     let mut all = BTreeSet::new();
     for step in steps {
@@ -125,6 +141,9 @@ fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)>
                 let between = port.and_then(Between::of_port);
                 all.extend(between.map(|between| (fault.pod.value.clone(), between)));
             }
+            Step::Eventually(wait) => all.extend(watched(wait.all.iter().chain(&wait.any))),
+            Step::Always(hold) => all.extend(watched(&hold.all)),
+            Step::Never(hold) => all.extend(watched(hold.any.iter().chain(&hold.all))),
             Step::Within(within) => all.extend(legs(&within.steps)),
             Step::Parallel(branches) => {
                 all.extend(branches.iter().flat_map(|(_, steps)| legs(steps)));

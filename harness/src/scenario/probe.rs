@@ -123,13 +123,14 @@ pub struct LogProbe {
     pub new: bool,
 }
 
-/// Frames on the wire of a pod; they are counted from the beginning of the story.
+/// Frames on a leg of a pod, as a relay there sees them; they are counted from the beginning of
+/// the story.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WireProbe {
     /// As seen at this pod.
     pub pod: Spanned<String>,
-    /// On connections to this port.
+    /// On the leg to this port: 12199 from the sidecar to the app, 12220 from the app out.
     pub port: Spanned<u16>,
     /// Of this kind; none: of any.
     #[serde(default)]

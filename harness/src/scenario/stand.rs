@@ -25,6 +25,8 @@ pub(super) struct Hall {
     pub(super) calls: Mutex<Vec<(u32, CallStyle, PathBuf)>>,
     /// Rules in force, by the fault that they are.
     pub(super) rules: Mutex<BTreeMap<String, RuleId>>,
+    /// Frames that there were when a step began, by the step and the place of its probe.
+    pub(super) frames: Mutex<BTreeMap<(Nanos, usize), u64>>,
     /// Whether the story moves sidecars in or out.
     pub(super) moves: bool,
     /// Where journals stand; goes with the mesh.
@@ -54,6 +56,7 @@ impl Hall {
             registry: Registry::default(),
             calls: Mutex::default(),
             rules: Mutex::default(),
+            frames: Mutex::default(),
             moves,
             _folder: folder,
         }
