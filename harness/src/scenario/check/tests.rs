@@ -132,7 +132,7 @@ fn steps_that_are_wrong() {
     step(
         "call: {from: client, speech: bolt2}",
         "input::unknown_value",
-        "bolt-v2",
+        "did you mean `bolt`?",
     );
     step("call: {from: client, count: 0}", "scenario::number", "1 to");
     step(
