@@ -72,6 +72,7 @@ Examples:
   meshproof replay app.pcap --api 127.0.0.1:13330 --to 127.0.0.1:12220
   meshproof replay --through offline                  a folder of `env from-capture`
   meshproof replay --through offline --sut old=./sidecar-1 --sut new=./sidecar-2
+  meshproof env up offline --detach --for 10m && meshproof replay --through offline=offline
   meshproof replay --through offline --shrink small   a failing one, reduced to what matters
   meshproof replay offline.pcapng --map map.yaml --to 10.1.0.5:12200=127.0.0.1:12200 \\
       --to 10.1.0.6:12200=127.0.0.1:12201 --record runs/one"
@@ -110,10 +111,13 @@ pub(crate) struct Args {
     /// its own address
     #[arg(long)]
     publish: bool,
-    /// Send through this offline mesh, a folder that `env from-capture` made; without CAPTURE, what
-    /// it holds
+    /// Send through this offline mesh: a folder that `env from-capture` made, brought up for this
+    /// run; without CAPTURE, what it holds. NAME=DIR: the one that `env up` keeps under that name
     #[arg(long, value_name = "ENV", conflicts_with_all = ["api", "map", "allow_target"])]
-    through: Option<PathBuf>,
+    through: Option<String>,
+    /// This process is in the pod that requests come from, and calls enter there
+    #[arg(long, value_name = "ADDRESS", hide = true, requires = "through")]
+    inside: Option<SocketAddr>,
     /// With --through: a binary in the place of the sidecar's; given twice, two builds are compared
     #[arg(long, value_name = "NAME=BINARY", requires = "through")]
     sut: Vec<String>,
@@ -207,8 +211,8 @@ fn milliseconds(text: &str) -> Result<u32, String> {
 
 /// Plans, sends, judges, records, and says what was shown.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
-    if let Some(folder) = &args.through {
-        return through::run(&args, folder);
+    if let Some(env) = &args.through {
+        return through::run(&args, env);
     }
     let usage = |text: String| Failure::Usage(text);
     if args.publish && args.api.is_empty() {

@@ -203,6 +203,16 @@ pub fn shrink(
         .map(|(at, _)| at)
         .collect();
     let lanes = by_connection(&exchanges, &parts);
+    std::fs::create_dir_all(folder).map_err(|source| Failed::Io {
+        path: folder.to_path_buf(),
+        source,
+    })?;
+    // Hops are looked at only where they are what is wrong: it costs, and is read again.
+    let hops = wanted.0.iter().any(|it| it.starts_with("hop: "));
+    let ways = &Ways {
+        captures: hops.then(|| folder.join("try")),
+        ..ways.clone()
+    };
     let mut trying = Trying {
         offline,
         exchanges: &exchanges,
@@ -233,6 +243,10 @@ pub fn shrink(
         trying.fails(&all)
     });
     let tries = trying.tries;
+    if hops {
+        // The last try's; where it passed it is gone.
+        let _ = std::fs::remove_dir_all(folder.join("try"));
+    }
     if let Some(failed) = trying.failed.take() {
         return Err(failed);
     }

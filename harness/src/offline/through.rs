@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meshproof_record::case::Moment;
@@ -16,7 +16,8 @@ use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Recorded
 use meshproof_replay::engine::run::{self, Control, Dial, Settings};
 use meshproof_replay::engine::subscribe::{self, Api, Asked, Publishing};
 use meshproof_replay::engine::{api, judge};
-use meshproof_replay::exchange::{Exchange, ExchangeKind};
+use meshproof_replay::capture::{Captures, Inputs};
+use meshproof_replay::exchange::{Exchange, ExchangeKind, Hop};
 use meshproof_replay::hop;
 use meshproof_replay::map::{Target, Writes};
 use meshproof_replay::targets::Policy;
@@ -27,7 +28,8 @@ use super::judge::{Beats, Symptoms};
 use super::shape::{Shape, Shows, Side, enters};
 use crate::environment::{Environment, Escapes};
 use crate::mesh::{Mesh, Setting};
-use crate::{Error, offline};
+use crate::Error;
+use crate::capture::{Recorder, Size};
 
 /// How a replay goes through a mesh.
 #[derive(Clone, Debug)]
@@ -48,6 +50,9 @@ pub struct Ways {
     pub rules: hop::Rules,
     /// Whether recorded publications are made.
     pub publishing: Publishing,
+    /// A folder of its own for the packets of the sidecar's pod, kept where something fails;
+    /// without it nothing is said of hops.
+    pub captures: Option<PathBuf>,
 }
 
 impl Default for Ways {
@@ -62,6 +67,7 @@ impl Default for Ways {
             noise: Noise::default(),
             rules: hop::Rules::default(),
             publishing: Publishing::LeftOut,
+            captures: None,
         }
     }
 }
@@ -193,9 +199,10 @@ pub fn run(
 ) -> Result<Through, Failed> {
     let mesh = Mesh::up(&offline.spec, setting)?;
     let entry = Entry::of(&mesh, offline)?;
-    let taps = offline::through::taps(&mesh, &offline.sut);
+    let tap = Tap::start(&mesh, &offline.sut, ways.captures.as_deref());
     let mut through = on(&mesh, &entry, exchanges, ways, control)?;
-    match taps.and_then(|taps| taps.seen(entry.side)) {
+    let kept = tap.as_ref().map(|tap| tap.folder.clone()).ok();
+    match tap.and_then(|tap| tap.seen(entry.side)) {
         Ok((before, after)) => {
             through.hop = Some(hop::compare(before, after, &ways.rules));
         }
@@ -204,6 +211,11 @@ pub fn run(
     through.timeline = mesh.timeline();
     through.escapes = mesh.down()?;
     super::judge::finish(&mut through);
+    // Evidence of a failure is kept only then.
+    if let Some(folder) = kept.filter(|_| !through.symptoms().any()) {
+        std::fs::remove_dir_all(&folder)
+            .map_err(Error::io(format!("the folder {}", folder.display())))?;
+    }
     Ok(through)
 }
 
@@ -213,6 +225,40 @@ pub fn run(
 /// The machine cannot go on.
 pub fn on(
     mesh: &Mesh,
+    entry: &Entry,
+    exchanges: Vec<Recorded>,
+    ways: &Ways,
+    control: &Control,
+) -> Result<Through, Error> {
+    let dial = FromPod {
+        environment: mesh.environment(),
+        pod: &entry.from,
+    };
+    by(&dial, entry, exchanges, ways, control)
+}
+
+/// As [`on`], by whoever is in the pod already.
+///
+/// # Errors
+/// The machine cannot go on.
+pub fn inside(
+    entry: &Entry,
+    exchanges: Vec<Recorded>,
+    ways: &Ways,
+    control: &Control,
+) -> Result<Through, Error> {
+    let mut through = by(&run::Direct, entry, exchanges, ways, control)?;
+    super::judge::finish(&mut through);
+    // Neither is seen from inside.
+    through
+        .judged
+        .claims
+        .retain(|claim| claim.name != "escapes");
+    Ok(through)
+}
+
+fn by(
+    dial: &dyn Dial,
     entry: &Entry,
     exchanges: Vec<Recorded>,
     ways: &Ways,
@@ -242,23 +288,19 @@ pub fn on(
     };
     let plan =
         plan::plan(exchanges, &planning).map_err(|error| Error::Refused(error.to_string()))?;
-    let dial = FromPod {
-        environment: mesh.environment(),
-        pod: &entry.from,
-    };
     let asked = api.is_some().then(|| {
-        let said = api::make_by(&plan, &dial);
+        let said = api::make_by(&plan, dial);
         subscribe::judge(&plan, &said)
     });
     let settings = Settings {
         window: ways.window,
         ..Settings::usual(ways.pace)
     };
-    let ran = run::run_by(&plan, &settings, control, &dial)
+    let ran = run::run_by(&plan, &settings, control, dial)
         .map_err(Error::io("replaying through the mesh"))?;
     let beats = beats
         .into_iter()
-        .map(|(protocol, recorded)| Beats::ask(&dial, entry.calls, protocol, recorded))
+        .map(|(protocol, recorded)| Beats::ask(dial, entry.calls, protocol, recorded))
         .collect();
     let terms = judge::Terms {
         pace: ways.pace,
@@ -381,21 +423,43 @@ fn policy(entry: &Entry) -> Policy {
     }
 }
 
-/// What a capture point of a pod shows.
-pub struct Taps {
-    _private: (),
+/// The packets of a pod, and where they are kept.
+struct Tap {
+    recorder: Recorder,
+    folder: PathBuf,
 }
 
-impl Taps {
-    fn seen(self, side: Side) -> Result<(hop::Seen, hop::Seen), String> {
-        let _ = side;
-        Err("packets of a pod cannot be captured here".to_owned())
+impl Tap {
+    /// From here on; why not, where there is no folder for it or the backend cannot.
+    fn start(mesh: &Mesh, pod: &str, folder: Option<&Path>) -> Result<Tap, String> {
+        let folder = folder.ok_or("nobody said where packets are to be kept")?;
+        let recorder = Recorder::start(mesh.environment(), [pod], folder, Size::USUAL)
+            .map_err(|error| error.to_string())?;
+        Ok(Tap {
+            recorder,
+            folder: folder.to_owned(),
+        })
     }
-}
 
-fn taps(mesh: &Mesh, pod: &str) -> Result<Taps, String> {
-    let _ = (mesh, pod);
-    Ok(Taps { _private: () })
+    /// What went into the sidecar and what came out of it.
+    fn seen(self, side: Side) -> Result<(hop::Seen, hop::Seen), String> {
+        let (before, after) = match side {
+            Side::Outbound => (Hop::Outbound, Hop::Inbound),
+            Side::Inbound => (Hop::Inbound, Hop::App),
+        };
+        let captured = self.recorder.stop();
+        let lost: u64 = captured.iter().map(|it| it.dropped + it.overwritten).sum();
+        if lost > 0 {
+            return Err(format!("{lost} packets were not kept: there was no room for them"));
+        }
+        let files: Vec<&PathBuf> = captured.iter().flat_map(|it| &it.files).collect();
+        let read = |at: Hop| {
+            let mut captures =
+                Captures::open(&Inputs::of(&files)).map_err(|error| error.to_string())?;
+            hop::read(&mut captures, Some(at)).map_err(|error| error.to_string())
+        };
+        Ok((read(before)?, read(after)?))
+    }
 }
 
 /// Whether an exchange is a part of what a replay says, for those who choose some.

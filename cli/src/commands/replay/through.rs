@@ -1,14 +1,19 @@
 //! `meshproof replay --through`: a replay through an offline mesh, one build or two.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use meshproof_harness::Backend;
+use meshproof_harness::environment::Program;
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::offline::folder::Failed;
 use meshproof_harness::offline::shrink::{self, Limits, Shrunk};
-use meshproof_harness::offline::{self, Offline, Through, Ways, builds};
+use meshproof_harness::offline::through::Entry;
+use meshproof_harness::offline::{self, Offline, Side, Through, Ways, builds};
+use meshproof_harness::standing;
 use meshproof_harness::sut::{Sut, Suts};
 use meshproof_record::event::{Entry, Event};
 use meshproof_record::store::{self, Ending, StoreError, Writer};
@@ -21,6 +26,7 @@ use meshproof_replay::engine::tell;
 use serde_json::json;
 
 use super::{Args, Format, Select, read_noise, say, stored};
+use crate::commands::env::relayed;
 use crate::commands::hop::read_rules;
 use crate::exit::{Failure, OK};
 
@@ -31,9 +37,21 @@ struct Build {
 }
 
 /// Replays through the mesh of a folder, by one build or by two.
-pub(super) fn run(args: &Args, folder: &Path) -> Result<u8, Failure> {
-    let offline = Offline::open(folder).map_err(failed)?;
+pub(super) fn run(args: &Args, env: &str) -> Result<u8, Failure> {
+    // A folder may have a `=` in its name; a name has none.
+    let standing = match env.split_once('=') {
+        Some((name, folder)) if !Path::new(env).is_dir() => Some((name, folder)),
+        _ => None,
+    };
+    let folder = standing.map_or(env, |(_, folder)| folder);
+    let offline = Offline::open(Path::new(folder)).map_err(failed)?;
     let ways = ways(args)?;
+    if let Some(calls) = args.inside {
+        return inside(args, &offline, &ways, calls);
+    }
+    if let Some((name, _)) = standing {
+        return kept(args, &offline, name);
+    }
     let builds = builds_of(args, &offline)?;
     let record = |start: &meshproof_record::manifest::Start| {
         args.record
@@ -107,6 +125,7 @@ fn ways(args: &Args) -> Result<Ways, Failure> {
             true => Publishing::Made,
             false => Publishing::LeftOut,
         },
+        captures: None,
     })
 }
 
@@ -212,10 +231,88 @@ fn one(
         }
     }
     let control = control()?;
+    let ways = &Ways {
+        captures: Some(writer.artefacts().map_err(stored)?.join("wire")),
+        ..ways.clone()
+    };
     let through = offline::through::run(offline, exchanges, &build.setting, ways, &control)
         .map_err(failed)?;
     write(writer, &through, args, capture.ledger).map_err(stored)?;
     Ok(through)
+}
+
+/// Has this program run in a pod of an environment that somebody keeps.
+fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
+    if !args.sut.is_empty() || !args.bug.is_empty() || args.shrink.is_some() {
+        let why = "--sut, --bug and --shrink need a mesh that is brought up for the run: name its folder";
+        return Err(Failure::Usage(why.into()));
+    }
+    let runs = Path::new(store::RUNS);
+    let standing = standing::find(runs, Some(name)).map_err(|error| failed(error.into()))?;
+    let pod = |name: &str| {
+        let mut pods = standing.notice.pods.iter();
+        let found = pods.find(|pod| pod.name == name);
+        found.map(|pod| pod.address).ok_or_else(|| {
+            Failure::Usage(format!("no pod of that environment is called `{name}`"))
+        })
+    };
+    pod(&offline.from)?;
+    let address = pod(&offline.sut)?;
+    let calls = match (offline.side, standing.notice.backend) {
+        (Side::Inbound, _) => SocketAddr::from((address, 12200)),
+        (Side::Outbound, Backend::Netns) => SocketAddr::from(([127, 0, 0, 1], 12220)),
+        (Side::Outbound, Backend::Process) => SocketAddr::from((address, 12220)),
+    };
+    // What was said here is said there, but for where to.
+    let mut arguments: Vec<String> = Vec::new();
+    let mut said = std::env::args().skip(1);
+    while let Some(word) = said.next() {
+        match word.strip_prefix("--through") {
+            Some("") => drop(said.next()),
+            Some(rest) if rest.starts_with('=') => {}
+            _ => arguments.push(word),
+        }
+    }
+    let folder = offline.folder.to_string_lossy().into_owned();
+    arguments.extend(["--through".to_owned(), folder]);
+    arguments.extend(["--inside".to_owned(), calls.to_string()]);
+    relayed(&standing.folder, &offline.from, Program::Own, arguments)
+}
+
+/// Replays from inside a pod: what `kept` has started.
+fn inside(
+    args: &Args,
+    offline: &Offline,
+    ways: &Ways,
+    calls: SocketAddr,
+) -> Result<u8, Failure> {
+    let api = match offline.side {
+        Side::Outbound => Some(SocketAddr::new(calls.ip(), 13330)),
+        Side::Inbound => None,
+    };
+    let entry = Entry {
+        from: offline.from.clone(),
+        calls,
+        api,
+        side: offline.side,
+    };
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        0,
+        Timestamp::now(),
+    );
+    let folder = match &args.record {
+        Some(folder) => folder.clone(),
+        None => store::default_folder(&start),
+    };
+    let writer = Writer::create(&folder, start).map_err(stored)?;
+    let loaded = exchanges(args, offline)?;
+    let control = control()?;
+    let through = offline::through::inside(&entry, loaded.exchanges, ways, &control)
+        .map_err(|error| failed(error.into()))?;
+    write(writer, &through, args, loaded.outcome.ledger).map_err(stored)?;
+    say(&folder, args)
 }
 
 /// What else the run stands on.
