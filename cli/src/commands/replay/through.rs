@@ -11,7 +11,7 @@ use meshproof_harness::environment::Program;
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::offline::folder::Failed;
 use meshproof_harness::offline::shrink::{self, Limits, Shrunk};
-use meshproof_harness::offline::through::Entry;
+
 use meshproof_harness::offline::{self, Offline, Side, Through, Ways, builds};
 use meshproof_harness::standing;
 use meshproof_harness::sut::{Sut, Suts};
@@ -244,7 +244,8 @@ fn one(
 /// Has this program run in a pod of an environment that somebody keeps.
 fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
     if !args.sut.is_empty() || !args.bug.is_empty() || args.shrink.is_some() {
-        let why = "--sut, --bug and --shrink need a mesh that is brought up for the run: name its folder";
+        let why =
+            "--sut, --bug and --shrink need a mesh that is brought up for the run: name its folder";
         return Err(Failure::Usage(why.into()));
     }
     let runs = Path::new(store::RUNS);
@@ -252,9 +253,9 @@ fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
     let pod = |name: &str| {
         let mut pods = standing.notice.pods.iter();
         let found = pods.find(|pod| pod.name == name);
-        found.map(|pod| pod.address).ok_or_else(|| {
-            Failure::Usage(format!("no pod of that environment is called `{name}`"))
-        })
+        found
+            .map(|pod| pod.address)
+            .ok_or_else(|| Failure::Usage(format!("no pod of that environment is called `{name}`")))
     };
     pod(&offline.from)?;
     let address = pod(&offline.sut)?;
@@ -280,17 +281,12 @@ fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
 }
 
 /// Replays from inside a pod: what `kept` has started.
-fn inside(
-    args: &Args,
-    offline: &Offline,
-    ways: &Ways,
-    calls: SocketAddr,
-) -> Result<u8, Failure> {
+fn inside(args: &Args, offline: &Offline, ways: &Ways, calls: SocketAddr) -> Result<u8, Failure> {
     let api = match offline.side {
         Side::Outbound => Some(SocketAddr::new(calls.ip(), 13330)),
         Side::Inbound => None,
     };
-    let entry = Entry {
+    let entry = offline::through::Entry {
         from: offline.from.clone(),
         calls,
         api,
