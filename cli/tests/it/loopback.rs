@@ -109,7 +109,7 @@ fn programs_run_are_watched_and_end() {
         lines.sort();
         assert_eq!(lines, ["/", "said"]);
 
-        let deaf = sh("trap '' TERM; echo deaf; while :; do sleep 1000; done");
+        let deaf = sh("trap '' TERM; echo deaf; exec sleep 1000");
         let deaf = environment
             .start("a", deaf.ready(Ready::Line("deaf".into())))
             .unwrap();

@@ -5,14 +5,13 @@
 //! It needs no privilege, and works on any leg of any environment.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), meshproof_harness::Error> {
-//! # let environment: Box<dyn meshproof_harness::Environment> = unimplemented!();
 //! use meshproof_harness::relay::{Direction, Harm, Relay, Rule, Sort};
 //!
+//! # fn lose(environment: &dyn meshproof_harness::Environment) -> Result<(), meshproof_harness::Error> {
 //! // The sidecar believes the app at 12199; it is at 12198.
 //! let local = environment.local("server")?;
 //! let relay = Relay::in_pod(
-//!     environment.as_ref(),
+//!     environment,
 //!     "server",
 //!     (local, 12199).into(),
 //!     (local, 12198).into(),
