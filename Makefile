@@ -38,6 +38,7 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@bench/run.sh
 	@bench/pace.sh
 	@bench/mesh.sh
+	@bench/cells.sh
 	@bench/report.sh
 
 soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs killed at random moments

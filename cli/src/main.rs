@@ -2,7 +2,7 @@
 
 mod commands;
 mod exit;
-#[expect(dead_code, reason = "the commands that run cases use it")]
+mod in_process;
 mod live;
 
 use std::process::ExitCode;

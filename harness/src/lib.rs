@@ -29,6 +29,7 @@ pub mod demo;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod inline;
 pub mod loopback;
 pub mod matrix;
 pub mod mesh;

@@ -23,6 +23,11 @@ pub struct Input {
 }
 
 impl Input {
+    /// An input that is in memory.
+    pub fn of_bytes(role: impl Into<String>, path: impl Into<String>, bytes: &[u8]) -> Input {
+        Input::new(role, path, bytes.len() as u64, blake3::hash(bytes))
+    }
+
     /// The hex form of a finished hash.
     pub fn new(
         role: impl Into<String>,

@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help with examples, and what it calls.
 
 mod audit;
+mod bench;
 mod capture;
 mod completions;
 mod demo;
@@ -11,6 +12,7 @@ mod fixture;
 mod hop;
 mod ls;
 mod man;
+mod matrix;
 mod proxy;
 mod replay;
 pub(crate) mod report;
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     Env(env::Args),
     /// Run the reference sidecar
     Proxy(proxy::Args),
+    /// Run a matrix: every mix of a mixed fleet, in cells that cover it
+    Matrix(Box<matrix::Args>),
+    /// Measure what the harness itself costs
+    Bench(bench::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
     Demo(demo::Args),
     /// Tell what this machine can run, why, and what to type where it cannot
@@ -83,6 +89,8 @@ impl Command {
             Command::Run(args) => run::run(*args),
             Command::Env(args) => env::run(args),
             Command::Proxy(args) => proxy::run(args),
+            Command::Matrix(args) => matrix::run(*args),
+            Command::Bench(args) => bench::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Doctor(args) => doctor::run(args),
             Command::Fixture(args) => fixture::run(args),

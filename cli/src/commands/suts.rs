@@ -70,7 +70,11 @@ pub(crate) fn topology(given: &str, suts: &Suts) -> Result<MeshSpec, Failure> {
 }
 
 /// A file; where there is none, what may have been meant.
-fn read_or_named(what: &str, given: &str, known: &[String]) -> Result<(String, String), Failure> {
+pub(crate) fn read_or_named(
+    what: &str,
+    given: &str,
+    known: &[String],
+) -> Result<(String, String), Failure> {
     let path = Path::new(given);
     if path.exists() || given.contains('/') || given.contains('.') {
         return read(path);

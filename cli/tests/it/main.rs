@@ -11,6 +11,7 @@ mod journey;
 mod kills;
 mod loopback;
 mod ls;
+mod matrix;
 mod mesh;
 mod mesh_vip;
 mod real_mesh;

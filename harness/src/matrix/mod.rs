@@ -8,7 +8,9 @@
 //! - [`verify`]: how well cells cover a matrix, found out without any code of the generator.
 //! - [`blame`]: from cells that failed to the smallest combination of values that explains it.
 //!
-//! **Invariant:** nothing in these modules does I/O or reads a clock; the same file and seed
+//! The running half is [`run`].
+//!
+//! **Invariant:** nothing in these modules but [`run`] does I/O or reads a clock; the same file and seed
 //! make the same plan everywhere.
 
 pub mod blame;
@@ -20,6 +22,8 @@ mod merge;
 mod model;
 mod plan;
 mod read;
+pub mod run;
+mod shipped;
 mod solve;
 mod value;
 mod verify;
@@ -35,6 +39,7 @@ pub use model::{
 };
 pub use plan::{Plan, Shard};
 pub use read::schema;
+pub use shipped::shipped;
 pub use value::{VALUE_BYTES_MAX, Value};
 pub use verify::{Verified, verify};
 

@@ -1,0 +1,155 @@
+//! `meshproof bench`: what the harness itself costs.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use meshproof_harness::inline::measure::{Held, pair, rate};
+use meshproof_harness::inline::privately;
+use meshproof_harness::matrix::Matrix;
+use meshproof_harness::matrix::run::{Options, Runner};
+use meshproof_harness::mesh::Setting;
+
+use crate::exit::{self, Failure};
+use crate::in_process::InProcess;
+
+/// Measure what the harness itself costs
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Cells of a matrix a second, and what they leave behind
+    Cells(CellsArgs),
+}
+
+/// Cells of a matrix a second, and what they leave behind
+///
+/// A full cell is a mesh of its own: a config center, a client and a server with a sidecar each,
+/// calls, a verdict. It is run with programs in namespaces of its own, and with peers of one
+/// process in pods that are used again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit: 0 measured, 1 a cell failed or something was left behind, 4 this machine has no namespaces
+for us.
+
+Examples:
+  meshproof bench cells
+  meshproof bench cells --programs 200 --in-process 10000 --jobs 4")]
+struct CellsArgs {
+    /// Cells with programs
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    programs: usize,
+    /// Cells with peers of one process
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    in_process: usize,
+    /// Pairs of pods that are made and ended
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pairs: u32,
+    /// Cells side by side; of those in process four times as many, since they mostly wait
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    jobs: u16,
+    /// Calls of a cell
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    calls: u64,
+}
+
+/// One cell, many times.
+const MATRIX: &str = "\
+matrix: pair
+axes:
+  client: {mesh: [reference]}
+  server: {mesh: [reference]}
+  providers: [[bolt-v1]]
+";
+
+/// How long the kernel may take to let go of networks.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// Measures.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    let Bench::Cells(args) = args.bench;
+    let told = privately(&mut |line| {
+        // Whoever reads no more is told at the end.
+        let _ = writeln!(io::stdout(), "{}", line.text);
+    });
+    if let Some(code) = told.map_err(|error| Failure::Unsupported(error.to_string()))? {
+        return Ok(code);
+    }
+    let matrix = Matrix::parse("pair", MATRIX)
+        .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))?;
+    let plan = matrix
+        .plan()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let Some(cell) = plan.cells.first() else {
+        return Err(Failure::Usage("no cell is possible".into()));
+    };
+    let scratch = std::env::temp_dir().join(format!("meshproof-bench-{}", std::process::id()));
+    let options = |jobs: usize, peers| Options {
+        setting: Setting::default(),
+        sites: Vec::new(),
+        jobs,
+        budget: Duration::from_secs(60),
+        calls: args.calls,
+        scratch: scratch.clone(),
+        artefacts: None,
+        in_process: peers,
+        rerun: "meshproof matrix pair --cell".into(),
+    };
+    let mut out = io::stdout().lock();
+    let mut good = true;
+    let before = Held::now()?;
+    let jobs = usize::from(args.jobs);
+    let ways = [
+        ("programs", options(jobs, None), args.programs),
+        (
+            "in process",
+            options(jobs * 4, Some(Arc::new(InProcess) as _)),
+            args.in_process,
+        ),
+    ];
+    for (name, options, count) in ways {
+        if count == 0 {
+            continue;
+        }
+        let jobs = options.jobs;
+        let rate = rate(&Runner::new(options), cell, count);
+        good &= rate.failed.is_empty();
+        writeln!(
+            out,
+            "{name}: {count} cells in {:.2} s, {:.1} a second, {jobs} at a time, {} failed",
+            rate.took_ns as f64 / 1e9,
+            rate.a_second(count),
+            rate.failed.len()
+        )?;
+        for failed in rate.failed.iter().take(3) {
+            for claim in &failed.case.claims {
+                writeln!(out, "  {} {}: {}", claim.verdict, claim.name, claim.why)?;
+            }
+        }
+    }
+    if args.pairs > 0 {
+        let pair = pair(args.pairs)?;
+        writeln!(
+            out,
+            "a pair of pods: up in {:.2} ms, down in {:.2} ms, median of {}",
+            pair.up_ns as f64 / 1e6,
+            pair.down_ns as f64 / 1e6,
+            args.pairs
+        )?;
+    }
+    let after = Held::settled(before, SETTLE)?;
+    match after.beyond(before) {
+        None => writeln!(out, "left behind: nothing ({after})")?,
+        Some(more) => {
+            good = false;
+            writeln!(out, "left behind: {more}")?;
+        }
+    }
+    Ok(if good { exit::OK } else { exit::FAIL })
+}

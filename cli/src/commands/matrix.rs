@@ -1,0 +1,389 @@
+//! `meshproof matrix`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::ValueEnum;
+use comfy_table::Table;
+use jiff::{Timestamp, Zoned};
+use meshproof_harness::Error;
+use meshproof_harness::environment::Backend;
+use meshproof_harness::inline::privately;
+use meshproof_harness::matrix::run::{Options, Runner, Scope, Told, Wanted, run_matrix};
+use meshproof_harness::matrix::{Matrix, Plan, Shard, shipped};
+use meshproof_harness::mesh::Setting;
+use meshproof_harness::site::Site;
+use meshproof_harness::sut::Suts;
+use meshproof_record::event::Event;
+use meshproof_record::manifest::Input;
+use meshproof_record::report::{View, json, terminal};
+use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
+use meshproof_record::verdict::{End, OnUnsupported, Policy};
+use meshproof_sys::clock::Nanos;
+
+use super::suts::{SutArgs, read_or_named};
+use crate::exit::{self, Failure};
+use crate::in_process::InProcess;
+use crate::live::Live;
+
+/// Run a matrix: every mix of a mixed fleet, in cells that cover it
+///
+/// A cell is a mesh of its own: config center, client, servers, sidecars, on the ports of
+/// production, and calls in it. Each must end as it would without any mesh, no app may be given a
+/// frame that it does not understand, and every call is seen once. A matrix that fails is reduced
+/// to the smallest combination of values that explains it, by running cells that differ in one
+/// axis; that combination is the first line of the report.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit: 0 every cell passes, 1 one fails, 2 wrong use, 3 the run supports no verdict, 4 this machine
+cannot run it, 130 Ctrl-C.
+
+Examples:
+  meshproof matrix mixed-mesh
+  meshproof matrix mixed-mesh --plan                        what would run, and what it covers
+  meshproof matrix mixed-mesh --bug tr-bolt-mixed           one historic bug back: it must be blamed
+  meshproof matrix mixed-mesh --cell c0a1b2c3d              one cell again
+  meshproof matrix mixed-mesh --cell client.mesh=none,server.mesh=reference,…
+  meshproof matrix mixed-mesh --shard 2/4
+  meshproof matrix mixed-mesh --sut mosn=./mosn --sut mosn-old=./mosn-1.5
+  meshproof matrix my.yaml --jobs 8 --record run && meshproof report run --html report.html")]
+pub(crate) struct Args {
+    /// The matrix: a file, or the name of one that ships (mixed-mesh)
+    #[arg(value_name = "MATRIX")]
+    matrix: String,
+    /// Print the cells and what they cover, and run nothing
+    #[arg(long)]
+    plan: bool,
+    /// Run this cell alone, by its id or its values; may be repeated
+    #[arg(long, value_name = "ID")]
+    cell: Vec<String>,
+    /// Makes another plan
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Run a part of the plan: the Ith of N
+    #[arg(long, value_name = "I/N", conflicts_with = "cell", value_parser = Shard::from_str)]
+    shard: Option<Shard>,
+    /// Cells side by side; by default twice as many as the machine has cores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
+    /// What meshes are made of; by default the best that this machine allows
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<Backends>,
+    #[command(flatten)]
+    suts: SutArgs,
+    /// Switch a seeded bug of every reference sidecar on; may be repeated
+    #[arg(long, value_name = "NAME")]
+    bug: Vec<meshproof_proxy::Bug>,
+    /// Run peers and sidecars as threads of this process: many more cells a second; reference
+    /// sidecar only
+    #[arg(long, conflicts_with = "backend")]
+    in_process: bool,
+    /// Where the record goes; by default a new folder in meshproof-runs
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    format: Format,
+    /// What this machine cannot run is no reason for exit 4
+    #[arg(long)]
+    allow_unsupported: bool,
+}
+
+/// What meshes are made of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Backends {
+    /// A network namespace for each pod
+    Netns,
+    /// A loopback address for each pod
+    Process,
+}
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+/// Runs it.
+pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    let (matrix, suts, text) = read(&args)?;
+    let plan = matrix
+        .plan()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let wanted = wanted(&matrix, &plan, &args)?;
+    if args.plan {
+        return show(&matrix, &plan, &wanted);
+    }
+    if args.in_process {
+        let inside = privately(&mut |line| {
+            // Whoever reads no more is told at the end.
+            let _ = match line.stream {
+                meshproof_harness::process::Stream::Out => writeln!(io::stdout(), "{}", line.text),
+                meshproof_harness::process::Stream::Error => {
+                    writeln!(io::stderr(), "{}", line.text)
+                }
+            };
+        });
+        if let Some(code) = inside.map_err(failed)? {
+            return Ok(code);
+        }
+    }
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        plan.seed,
+        Timestamp::now(),
+    );
+    let folder = args.record.clone();
+    let folder = folder.unwrap_or_else(|| store::default_folder(&start));
+    let mut writer = Writer::create(&folder, start).map_err(stored)?;
+    let input = Input::of_bytes("matrix", &args.matrix, text.as_bytes());
+    writer.input(0, input).map_err(stored)?;
+    let runner = runner(&args, &matrix, suts, &writer)?;
+    let (told, took_ns) = carry_out(&matrix, &plan, &wanted, &runner, &mut writer)?;
+    drop(runner);
+    let end = match told.interrupted {
+        true => End::Interrupted,
+        false => End::Finished,
+    };
+    let ending = Ending {
+        now: Timestamp::now(),
+        at_ns: took_ns,
+        end,
+        claims: told.claims,
+        capture: None,
+        replay: None,
+        latency: None,
+        lateness: None,
+    };
+    writer.finish(ending).map_err(stored)?;
+    say(&folder, &args)
+}
+
+/// Matrix, adapters, and the text that the matrix was read from.
+fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
+    let found = shipped().into_iter().find(|(name, _)| *name == args.matrix);
+    let (name, text) = match found {
+        Some((name, text)) => (format!("scenarios/matrices/{name}.yaml"), text.to_owned()),
+        None => {
+            let known: Vec<String> = shipped().iter().map(|(name, _)| (*name).into()).collect();
+            read_or_named("matrix", &args.matrix, &known)?
+        }
+    };
+    let matrix = Matrix::parse(&name, &text).map_err(diagnostic)?;
+    let matrix = match args.seed {
+        Some(seed) => matrix.with_seed(seed),
+        None => matrix,
+    };
+    let suts = args.suts.suts()?;
+    let named = match args.suts.sut.is_empty() {
+        true => Vec::new(),
+        false => suts.axis(),
+    };
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    let mut matrix = matrix.with_suts(&named).map_err(diagnostic)?;
+    matrix.exclude_lacking(|_, value, capability| {
+        let sut = suts.named(value).ok();
+        sut.is_some_and(|sut| !sut.can(capability))
+    });
+    Ok((matrix, suts, text))
+}
+
+fn diagnostic(problem: meshproof_input::Problem) -> Failure {
+    Failure::Diagnostic(Box::new(miette::Report::new(problem)))
+}
+
+fn stored(error: StoreError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Unsupported { .. } => Failure::Unsupported(error.to_string()),
+        other => Failure::Usage(other.to_string()),
+    }
+}
+
+/// Which cells are to run.
+fn wanted(matrix: &Matrix, plan: &Plan, args: &Args) -> Result<Wanted, Failure> {
+    if !args.cell.is_empty() {
+        let cells = args.cell.iter().map(|id| matrix.find(plan, id));
+        let cells = cells.collect::<Result<Vec<_>, _>>();
+        return Ok(Wanted {
+            cells: cells.map_err(|error| Failure::Usage(error.to_string()))?,
+            scope: Scope::Part,
+        });
+    }
+    Ok(match args.shard {
+        None => Wanted {
+            cells: plan.cells.clone(),
+            scope: Scope::Whole,
+        },
+        Some(shard) => Wanted {
+            cells: plan.shard(shard).cells,
+            scope: Scope::Part,
+        },
+    })
+}
+
+/// The plan as a table.
+fn show(matrix: &Matrix, plan: &Plan, wanted: &Wanted) -> Result<u8, Failure> {
+    let ran = wanted.cells.iter().map(|cell| cell.id.clone()).collect();
+    let verified = meshproof_harness::matrix::verify(matrix, &wanted.cells, &ran, Vec::new());
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let axes = matrix.axes().iter().map(|axis| axis.name.to_uppercase());
+    table.set_header(["#".to_owned(), "CELL".to_owned()].into_iter().chain(axes));
+    for (number, cell) in wanted.cells.iter().enumerate() {
+        let values = cell.choices.iter().map(|choice| choice.value.clone());
+        let front = [(number + 1).to_string(), cell.id.clone()];
+        table.add_row(front.into_iter().chain(values));
+    }
+    let mut out = io::stdout().lock();
+    for line in table.to_string().lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    writeln!(
+        out,
+        "\n{} of {} cells, seed {}; they cover {}",
+        wanted.cells.len(),
+        plan.cells.len(),
+        plan.seed,
+        verified.sentence()
+    )?;
+    for finding in plan.findings.iter().chain(&verified.findings) {
+        writeln!(out, "note: {finding}")?;
+    }
+    Ok(exit::OK)
+}
+
+fn runner(args: &Args, matrix: &Matrix, suts: Suts, writer: &Writer) -> Result<Runner, Failure> {
+    let mut sites = args.suts.sites()?;
+    let chosen = sites.first().cloned().unwrap_or_default();
+    // Cells may name any that ships.
+    for site in meshproof_harness::site::shipped() {
+        if !sites.iter().any(|known: &Site| known.site == site.site) {
+            sites.push(site);
+        }
+    }
+    let bugs: Vec<String> = args.bug.iter().map(|bug| bug.name().to_owned()).collect();
+    let mut setting = Setting {
+        backend: args.backend.map(|backend| match backend {
+            Backends::Netns => Backend::Netns,
+            Backends::Process => Backend::Process,
+        }),
+        suts: suts.all().to_vec(),
+        site: chosen,
+        ..Setting::default()
+    };
+    if !bugs.is_empty() {
+        setting.bugs.insert("*".to_owned(), bugs);
+    }
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let jobs = args.jobs.map_or(cores * 2, usize::from);
+    let work = matrix.work();
+    Ok(Runner::new(Options {
+        setting,
+        sites,
+        jobs,
+        budget: std::time::Duration::from_millis(work.budget.0),
+        calls: work.calls,
+        scratch: writer.folder().join("cells"),
+        artefacts: Some(writer.artefacts().map_err(stored)?),
+        in_process: args.in_process.then(|| Arc::new(InProcess) as _),
+        rerun: rerun(args),
+    }))
+}
+
+/// What runs a cell of this run again, as far as its id.
+fn rerun(args: &Args) -> String {
+    let mut words = vec!["meshproof matrix".to_owned(), args.matrix.clone()];
+    if let Some(seed) = args.seed {
+        words.push(format!("--seed {seed}"));
+    }
+    let suts = &args.suts;
+    words.extend(suts.sut.iter().map(|sut| format!("--sut {sut}")));
+    let files = suts.sut_file.iter();
+    words.extend(files.map(|path| format!("--sut-file {}", path.display())));
+    words.extend(suts.site.iter().map(|site| format!("--site {site}")));
+    words.extend(args.bug.iter().map(|bug| format!("--bug {bug}")));
+    match args.backend {
+        Some(Backends::Process) => words.push("--backend process".to_owned()),
+        Some(Backends::Netns) | None => {}
+    }
+    words.push("--cell".to_owned());
+    words.join(" ")
+}
+
+/// Runs the cells and writes down what happens; Ctrl-C leaves out what has not begun.
+fn carry_out(
+    matrix: &Matrix,
+    plan: &Plan,
+    wanted: &Wanted,
+    runner: &Runner,
+    writer: &mut Writer,
+) -> Result<(Told, u64), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    // A handler that is there already is another run's of this process; it stops that one.
+    let _ = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    });
+    let begun = Nanos::now();
+    let live = Live::new(wanted.cells.len() as u64);
+    let mut written = Ok(());
+    let mut tell = |event: Event| {
+        match &event {
+            Event::CaseStarted { case } => live.began(case),
+            Event::CaseEnded { case } => live.ended(case),
+            _ => {}
+        }
+        if written.is_ok() {
+            written = writer.event(Nanos::now().since(begun), event);
+        }
+    };
+    let today = Zoned::now().date();
+    let told = run_matrix(matrix, plan, wanted, today, runner, &stop, &mut tell);
+    live.finish();
+    written.map_err(stored)?;
+    Ok((told, Nanos::now().since(begun)))
+}
+
+/// Says what the record says: every report is made from it.
+fn say(folder: &Path, args: &Args) -> Result<u8, Failure> {
+    let record = Record::open(folder).map_err(stored)?;
+    let view = View::of(&record).map_err(stored)?;
+    let policy = Policy {
+        on_unsupported: match args.allow_unsupported {
+            true => OnUnsupported::Allow,
+            false => OnUnsupported::Exit4,
+        },
+        ..Policy::USUAL
+    };
+    let code = view.exit_code(&policy);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Human => {
+            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
+            let folder = folder.display();
+            writeln!(
+                out,
+                "\nreport: meshproof report {folder} --html report.html"
+            )?;
+        }
+        Format::Json => {
+            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
+            out.write_all(json::json(views, verdict, code, &policy).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(code)
+}

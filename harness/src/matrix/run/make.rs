@@ -1,0 +1,409 @@
+//! From the values of a cell to a mesh and to what is done in it.
+
+use std::time::Duration;
+
+use meshproof_input::{Entries, Span, Spanned};
+
+use crate::matrix::{Cell, Value};
+use crate::mesh::call::Speech;
+use crate::mesh::{AppSpec, Call, MeshSpec, PodSpec, Speaks, Style};
+
+/// The pod that calls.
+pub const CLIENT: &str = "client";
+
+/// Providers of one cell at most.
+pub const PROVIDERS_MAX: usize = 8;
+
+/// The axes that cells are made from, and what their values are.
+pub const AXES: [(&str, &str); 8] = [
+    ("client.mesh", "none, or the name of a sidecar"),
+    ("server.mesh", "none, or the name of a sidecar"),
+    (
+        "providers",
+        "a list of tr, bolt-v1, bolt-v2, bolt-v2-crc, bolt-only",
+    ),
+    ("registry_order", "as-is, reversed, shuffled"),
+    ("call", "sync, oneway, exception, timeout, heartbeat, large"),
+    ("speech", "auto, bolt-v1, bolt-v2, bolt-v2-crc, tr"),
+    ("restart", "none, app, sidecar, registry"),
+    ("site", "the name of a site"),
+];
+
+/// Connections of a client: more than the four that a sidecar opens to one address, so that some
+/// are shared, and ids meet.
+const CONNECTIONS: usize = 8;
+
+/// How long an app thinks, in milliseconds: calls of several connections are under way together.
+const THINKS_MS: u64 = 4;
+
+/// What the frame of a call that is to time out says.
+const SHORT: Duration = Duration::from_millis(80);
+
+/// How much longer an answer to it is waited for: a sidecar says that the time is up.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long any other call may take.
+const PATIENT: Duration = Duration::from_secs(3);
+
+/// The same of a call that moves much.
+const VERY_PATIENT: Duration = Duration::from_secs(20);
+
+/// Calls of a style that takes long.
+const FEW: u64 = 4;
+
+/// Calls that move much.
+const LARGE: u64 = 2;
+
+/// What is restarted between two rounds of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Every app.
+    App,
+    /// Every sidecar.
+    Sidecar,
+    /// The config center.
+    Registry,
+}
+
+impl Restart {
+    /// As a sentence has it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Restart::App => "restart every app",
+            Restart::Sidecar => "restart every sidecar",
+            Restart::Registry => "restart the config center",
+        }
+    }
+}
+
+/// One thing that a cell does.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Calls.
+    Call(Call),
+    /// Something ends and comes back.
+    Restart(Restart),
+}
+
+/// What decides over the answers of a cell when there is no mesh: cells that ask the same share a
+/// reference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asked {
+    /// What the providers understand, in order.
+    pub providers: Vec<String>,
+    /// The style of calls.
+    pub style: String,
+    /// What the client speaks.
+    pub speech: String,
+    /// How many calls a round has.
+    pub calls: u64,
+}
+
+/// A mesh, and what is done in it.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The mesh.
+    pub spec: MeshSpec,
+    /// In this order.
+    pub acts: Vec<Act>,
+    /// What its answers depend on when there is no mesh.
+    pub asked: Asked,
+    /// The site; none: that of the setting.
+    pub site: Option<String>,
+    /// What the app of each pod understands, for a drawing.
+    pub runs: Vec<(String, String)>,
+}
+
+/// Why no mesh can be made of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotMade {
+    /// A value that means nothing here.
+    #[error("axis {axis}: `{value}` means nothing to a cell: expected {expected}")]
+    Value {
+        /// The axis.
+        axis: &'static str,
+        /// What was found.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// An axis that changes nothing.
+    #[error(
+        "axis {axis} changes nothing in a cell: cells are made from {}",
+        known()
+    )]
+    Axis {
+        /// The axis.
+        axis: String,
+    },
+}
+
+fn known() -> String {
+    AXES.map(|(axis, _)| axis).join(", ")
+}
+
+fn expected(axis: &str) -> &'static str {
+    AXES.iter()
+        .find(|(known, _)| *known == axis)
+        .map_or("", |(_, values)| values)
+}
+
+fn wrong(axis: &'static str, value: impl ToString) -> NotMade {
+    NotMade::Value {
+        axis,
+        value: value.to_string(),
+        expected: expected(axis),
+    }
+}
+
+/// What one word for a provider stands for.
+struct Provider {
+    speaks: Speaks,
+    /// What it is called in where the client may choose.
+    speech: Option<Speech>,
+}
+
+fn provider(word: &Value) -> Result<Provider, NotMade> {
+    // A server that knows BOLT knows TR too, as those of the fleet that moved did: only so can
+    // everything be called in TR where one provider knows nothing else.
+    let (speaks, speech) = match word.as_text() {
+        Some("tr") => (Speaks::Old, None),
+        Some("bolt" | "bolt-v1") => (Speaks::New, None),
+        Some("bolt-v2") => (Speaks::New, Some(Speech::BoltV2)),
+        Some("bolt-v2-crc") => (Speaks::New, Some(Speech::BoltV2Crc)),
+        Some("bolt-only") => (Speaks::Bolt, None),
+        _ => return Err(wrong("providers", word)),
+    };
+    Ok(Provider { speaks, speech })
+}
+
+impl Made {
+    /// Makes it; `calls` is how many calls a round has.
+    ///
+    /// # Errors
+    /// A value of a known axis that means nothing, or an axis that changes nothing.
+    pub fn of(cell: &Cell, calls: u64) -> Result<Made, NotMade> {
+        for choice in &cell.choices {
+            if !AXES.iter().any(|(known, _)| *known == choice.axis) {
+                return Err(NotMade::Axis {
+                    axis: choice.axis.clone(),
+                });
+            }
+        }
+        let text = |axis: &'static str, usual: &'static str| match cell.value(axis) {
+            None => Ok(usual),
+            Some(value) => value.as_text().ok_or_else(|| wrong(axis, value)),
+        };
+        let (client, server) = (text("client.mesh", "none")?, text("server.mesh", "none")?);
+        let (call, speech) = (text("call", "sync")?, text("speech", "auto")?);
+        let usual = [Value::Text("bolt-v1".into())];
+        let words = match cell.items("providers") {
+            [] => usual.as_slice(),
+            words => words,
+        };
+        if words.len() > PROVIDERS_MAX {
+            return Err(wrong("providers", words.len()));
+        }
+        let providers = words.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
+        let style = style(call)?;
+        let chosen = match speech {
+            "auto" => providers.iter().find_map(|provider| provider.speech),
+            "bolt-v1" => Some(Speech::BoltV1),
+            "bolt-v2" => Some(Speech::BoltV2),
+            "bolt-v2-crc" => Some(Speech::BoltV2Crc),
+            "tr" => Some(Speech::Tr),
+            other => return Err(wrong("speech", other)),
+        };
+        let pods: Vec<String> = (1..=providers.len())
+            .map(|n| format!("server-{n}"))
+            .collect();
+        let order = order(text("registry_order", "as-is")?, &pods)?;
+        let mut all = vec![entry(
+            CLIENT,
+            PodSpec {
+                sidecar: sidecar(client),
+                ..PodSpec::default()
+            },
+        )];
+        for (pod, provider) in pods.iter().zip(&providers) {
+            let app = AppSpec {
+                speaks: provider.speaks,
+                arguments: vec!["--delay".into(), THINKS_MS.to_string()],
+                ..AppSpec::default()
+            };
+            let spec = PodSpec {
+                sidecar: sidecar(server),
+                app: Some(app),
+                ..PodSpec::default()
+            };
+            all.push(entry(pod, spec));
+        }
+        let spec = MeshSpec {
+            topology: cell.id.clone(),
+            about: cell.written(),
+            needs: Vec::new(),
+            heartbeat: Default::default(),
+            registry_order: order,
+            vips: Entries::default(),
+            pods: Entries(all),
+        };
+        Ok(Made {
+            spec,
+            acts: acts(style, chosen, calls, restart(text("restart", "none")?)?),
+            asked: Asked {
+                providers: words.iter().map(ToString::to_string).collect(),
+                style: call.to_owned(),
+                speech: speech.to_owned(),
+                calls,
+            },
+            site: cell.text("site").map(str::to_owned),
+            runs: pods
+                .iter()
+                .zip(words)
+                .map(|(pod, word)| (pod.clone(), format!("app {word}")))
+                .collect(),
+        })
+    }
+
+    /// The same without any mesh, in the order of the providers, without a restart: what its
+    /// answers are compared with.
+    #[must_use]
+    pub fn without_mesh(&self) -> Made {
+        let mut plain = self.clone();
+        for (_, pod) in &mut plain.spec.pods.0 {
+            pod.value.sidecar = None;
+        }
+        plain.spec.topology = format!("{} without a mesh", self.asked.style);
+        plain.spec.registry_order = "as-is".into();
+        let first = plain
+            .acts
+            .iter()
+            .position(|act| matches!(act, Act::Restart(_)))
+            .unwrap_or(plain.acts.len());
+        plain.acts.truncate(first);
+        plain
+    }
+
+    /// Whether it is its own reference.
+    pub fn is_plain(&self) -> bool {
+        self.spec
+            .pods
+            .iter()
+            .all(|(_, pod)| pod.value.sidecar.is_none())
+    }
+
+    /// Roughly how long it takes beside others, in milliseconds: longest first.
+    pub fn weight_ms(&self) -> u64 {
+        let acts = self.acts.iter().map(|act| match act {
+            Act::Call(call) if call.style == Style::Timeout => 350,
+            Act::Call(call) if call.style == Style::Large => 300,
+            Act::Call(_) => 60,
+            Act::Restart(Restart::Registry) => 1_200,
+            Act::Restart(_) => 500,
+        });
+        let pods = self.spec.pods.iter().map(|(_, pod)| {
+            let sidecar = u64::from(pod.value.sidecar.is_some());
+            let app = u64::from(pod.value.app.is_some());
+            60 * (sidecar + app)
+        });
+        acts.sum::<u64>() + pods.sum::<u64>()
+    }
+}
+
+fn sidecar(name: &str) -> Option<String> {
+    (name != "none").then(|| name.to_owned())
+}
+
+fn entry(name: &str, pod: PodSpec) -> (Spanned<String>, Spanned<PodSpec>) {
+    let span = Span::default();
+    (
+        Spanned {
+            value: name.to_owned(),
+            span,
+        },
+        Spanned { value: pod, span },
+    )
+}
+
+fn style(word: &str) -> Result<Style, NotMade> {
+    Ok(match word {
+        "sync" => Style::Sync,
+        "oneway" => Style::Oneway,
+        "exception" | "error" => Style::Exception,
+        "timeout" => Style::Timeout,
+        "heartbeat" => Style::Heartbeat,
+        "large" => Style::Large,
+        other => return Err(wrong("call", other)),
+    })
+}
+
+fn restart(word: &str) -> Result<Option<Restart>, NotMade> {
+    Ok(match word {
+        "none" => None,
+        "app" => Some(Restart::App),
+        "sidecar" => Some(Restart::Sidecar),
+        "registry" => Some(Restart::Registry),
+        other => return Err(wrong("restart", other)),
+    })
+}
+
+/// The order of the config center's answers. It is the same in every run of the cell, whichever
+/// app was registered first.
+fn order(word: &str, pods: &[String]) -> Result<String, NotMade> {
+    let mut pods = pods.to_vec();
+    match word {
+        "as-is" => {}
+        "reversed" => pods.reverse(),
+        // Of three and more, neither of the two; a cell must be the same whenever it runs.
+        "shuffled" => {
+            let by = usize::from(pods.len() > 1);
+            pods.rotate_left(by);
+        }
+        other => return Err(wrong("registry_order", other)),
+    }
+    Ok(format!("fixed:{}", pods.join(",")))
+}
+
+/// Plain calls, those of the style, and after a restart both again. Plain calls are in every cell:
+/// what is wrong whatever the style is then blamed on no style.
+fn acts(style: Style, speech: Option<Speech>, calls: u64, restart: Option<Restart>) -> Vec<Act> {
+    let plain = Call {
+        speech,
+        connections: CONNECTIONS,
+        timeout: PATIENT,
+        ..Call::new(CLIENT, calls)
+    };
+    let styled = match style {
+        Style::Sync => None,
+        Style::Oneway | Style::Exception | Style::Heartbeat => Some(Call {
+            style,
+            ..plain.clone()
+        }),
+        Style::Timeout => Some(Call {
+            style,
+            count: FEW,
+            connections: FEW as usize,
+            timeout: SHORT,
+            grace: GRACE,
+            ..plain.clone()
+        }),
+        Style::Large => Some(Call {
+            style,
+            count: LARGE,
+            connections: LARGE as usize,
+            timeout: VERY_PATIENT,
+            ..plain.clone()
+        }),
+    };
+    let round: Vec<Act> = std::iter::once(plain)
+        .chain(styled)
+        .map(Act::Call)
+        .collect();
+    let mut acts = round.clone();
+    if let Some(restart) = restart {
+        acts.push(Act::Restart(restart));
+        acts.extend(round);
+    }
+    acts
+}
