@@ -50,6 +50,7 @@ impl Peers for InProcess {
 
     fn app(&self, asked: &App) -> io::Result<Box<dyn Peer>> {
         let settings = app::Settings {
+            app: asked.name.clone(),
             speaks: match asked.speaks {
                 Speaks::Old => app::Speaks::Old,
                 Speaks::Bolt => app::Speaks::Bolt,

@@ -60,7 +60,11 @@ pub fn carry_out(made: &Made, ground: &Ground<'_>) -> io::Result<Observed> {
     for act in &made.acts {
         let done = match act {
             Act::Call(call) => running.call(call).map(|round| seen.rounds.push(round)),
-            Act::Restart(what) => running.restart(*what),
+            Act::Restart(what) => {
+                // A one-way that is on its way when its client ends would end with the app.
+                running.settled(&answers(&seen));
+                running.restart(*what)
+            }
         };
         if let Err(error) = done {
             if error.kind() != io::ErrorKind::TimedOut {
@@ -70,11 +74,7 @@ pub fn carry_out(made: &Made, ground: &Ground<'_>) -> io::Result<Observed> {
             break;
         }
     }
-    let answers: Vec<Answer> = seen
-        .rounds
-        .iter()
-        .flat_map(|round| round.answers.iter().cloned())
-        .collect();
+    let answers = answers(&seen);
     let sightings = running.settled(&answers);
     seen.refused = sightings
         .iter()
@@ -87,6 +87,14 @@ pub fn carry_out(made: &Made, ground: &Ground<'_>) -> io::Result<Observed> {
     // There is no route that leads out, and no program that could try one.
     seen.escapes = Some(0);
     Ok(seen)
+}
+
+/// Every answer so far.
+fn answers(seen: &Observed) -> Vec<Answer> {
+    let rounds = seen.rounds.iter();
+    rounds
+        .flat_map(|round| round.answers.iter().cloned())
+        .collect()
 }
 
 /// A mesh of peers.
@@ -182,6 +190,7 @@ impl<'a> Running<'a> {
             return Ok(());
         };
         let app = App {
+            name: pod.to_owned(),
             listen: match spec.sidecar {
                 Some(_) => local_at(port::APP),
                 None => open_at(port::INBOUND),

@@ -45,6 +45,8 @@ pub enum Way {
 /// An app to be started.
 #[derive(Clone, Debug)]
 pub struct App {
+    /// Its name: two apps of one name would share a session at the config center.
+    pub name: String,
     /// Where it listens.
     pub listen: SocketAddr,
     /// What it understands.

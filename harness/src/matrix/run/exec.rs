@@ -7,7 +7,7 @@ use meshproof_record::case::{Detail, FrameSeen};
 use meshproof_sys::clock::Nanos;
 
 use super::files;
-use super::judge::{Observed, Round};
+use super::judge::{Answer, Observed, Round};
 use super::make::{Act, Made, Restart};
 use crate::Error;
 use crate::mesh::call::Called;
@@ -55,7 +55,12 @@ pub(super) fn carry_out(
                 calls += 1;
                 one_round(mesh, call, calls, folder).map(|round| seen.rounds.push(round))
             }
-            Act::Restart(what) => restart(mesh, *what),
+            Act::Restart(what) => {
+                // A one-way that is on its way when its client ends would end with the app.
+                let answers = answers(&seen);
+                files::settled(folder, &answers, SETTLE).map_err(journals())?;
+                restart(mesh, *what)
+            }
         };
         match done {
             Ok(()) => {}
@@ -65,13 +70,8 @@ pub(super) fn carry_out(
             }
         }
     }
-    let answers: Vec<_> = seen
-        .rounds
-        .iter()
-        .flat_map(|round| round.answers.iter().cloned())
-        .collect();
-    let journals = Error::io("the journals of a cell");
-    let sightings = files::settled(folder, &answers, SETTLE).map_err(journals)?;
+    let answers = answers(&seen);
+    let sightings = files::settled(folder, &answers, SETTLE).map_err(journals())?;
     seen.refused = sightings
         .iter()
         .flat_map(|(pod, lines)| {
@@ -82,6 +82,18 @@ pub(super) fn carry_out(
     seen.ledger = Some((answers.len() as u64, files::open(&answers, &sightings)));
     seen.escapes = mesh.escapes()?.map(|escapes| escapes.packets);
     Ok(seen)
+}
+
+fn journals() -> impl FnOnce(std::io::Error) -> Error {
+    Error::io("the journals of a cell")
+}
+
+/// Every answer so far.
+fn answers(seen: &Observed) -> Vec<Answer> {
+    let rounds = seen.rounds.iter();
+    rounds
+        .flat_map(|round| round.answers.iter().cloned())
+        .collect()
 }
 
 /// What did not come is a finding; whatever else went wrong is ours.

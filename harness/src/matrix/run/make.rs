@@ -6,6 +6,7 @@ use meshproof_input::{Entries, Span, Spanned};
 
 use crate::matrix::{Cell, Value};
 use crate::mesh::call::Speech;
+use crate::mesh::spec::Heartbeat;
 use crate::mesh::{AppSpec, Call, MeshSpec, PodSpec, Speaks, Style};
 
 /// The pod that calls.
@@ -28,6 +29,14 @@ pub const AXES: [(&str, &str); 8] = [
     ("restart", "none, app, sidecar, registry"),
     ("site", "the name of a site"),
 ];
+
+/// No cell is about apps that fall silent: one that is busy with a large body, on a machine that
+/// is busy with other cells, must not count as lost.
+const PATIENT_HEARTBEAT: Heartbeat = Heartbeat {
+    interval_ms: 2_000,
+    timeout_ms: 2_000,
+    misses: 5,
+};
 
 /// Connections of a client: more than the four that a sidecar opens to one address, so that some
 /// are shared, and ids meet.
@@ -243,7 +252,7 @@ impl Made {
             topology: cell.id.clone(),
             about: cell.written(),
             needs: Vec::new(),
-            heartbeat: Default::default(),
+            heartbeat: PATIENT_HEARTBEAT,
             registry_order: order,
             vips: Entries::default(),
             pods: Entries(all),
