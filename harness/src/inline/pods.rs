@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use meshproof_sys::links::Links;
+use meshproof_sys::links::{Links, Peer};
 use meshproof_sys::namespaces::{Namespace, unshare};
 
 /// Pods side by side at most: they share a network of 8 bits.
@@ -181,8 +181,14 @@ fn bridge(pods: &[OwnedFd]) -> io::Result<OwnedFd> {
     let links = Links::open()?;
     let bridge = links.bridge(BRIDGE)?;
     links.address(bridge, BRIDGE_ADDRESS, PREFIX)?;
-    for (number, pod) in pods.iter().enumerate() {
-        links.pair(&format!("pod{number}"), bridge, LINK, pod.as_fd())?;
+    for (number, pod) in (0_u8..).zip(pods) {
+        let peer = Peer {
+            name: LINK,
+            namespace: pod.as_fd(),
+            // Locally administered, and each pod's own.
+            hardware: [2, 0, 10, 98, 0, number],
+        };
+        links.pair(&format!("pod{number}"), bridge, peer)?;
     }
     Namespace::Network.of_this_thread()
 }
