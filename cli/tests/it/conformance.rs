@@ -219,7 +219,8 @@ fn programs_have_the_streams_of_their_callers(it: &dyn Environment) {
     assert_eq!(process.wait(LONG).unwrap(), Exit::Code(5));
     let mut bad = String::new();
     wrong.read_to_string(&mut bad).unwrap();
-    assert_eq!(bad, "bad\n");
+    // Some shells say of a signal what it was.
+    assert!(bad.starts_with("bad\n"), "{bad}");
     assert!(process.lines().is_empty());
 }
 

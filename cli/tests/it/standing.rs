@@ -326,7 +326,7 @@ fn a_pod_is_captured_and_what_is_killed_can_be_read() {
     assert_eq!(crate::conformance::holding(&file, b"first"), 1);
     assert_eq!(crate::conformance::holding(&file, b"second"), 1);
     // One that is killed: whatever was seen before is in the file soon.
-    let mut killed = begin("killed.pcapng", &[]);
+    let mut killed = begin("killed.pcapng", &["udp port 12200"]);
     send("third");
     let file = runs.folder.path().join("killed.0001.pcapng");
     let end = meshproof_sys::clock::Nanos::now() + LONG;

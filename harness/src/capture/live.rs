@@ -53,13 +53,18 @@ mod bpf {
     use meshproof_replay::capture::{Link, Packet};
     use meshproof_sys::clock::Nanos;
     use pcap::{Active, Capture, Precision};
+    use rustix::event::{Timespec, poll};
 
     use super::{Captured, Live};
     use crate::Error;
     use crate::capture::Ring;
 
-    /// Whoever waits for a packet looks up after this.
-    const LOOK_MS: i32 = 20;
+    /// The kernel gives packets away by blocks: one that is not full, after this.
+    const BLOCK_MS: i32 = 20;
+
+    /// From one look to the next, where no packet waits: libpcap itself would wait for a packet
+    /// longer than for any time-out (TPACKET_V3, seen with 1.10.3).
+    const LOOK: Duration = Duration::from_millis(5);
 
     /// A packet is in its file after this long at the latest.
     const HELD: Duration = Duration::from_millis(50);
@@ -112,6 +117,7 @@ mod bpf {
                 Err(pcap::Error::TimeoutExpired) => {
                     ring.settle();
                     flushed = now;
+                    pause();
                 }
                 Err(pcap::Error::NoMorePackets) => break,
                 Err(error) => return Err(refused(live, &error)),
@@ -130,10 +136,11 @@ mod bpf {
                 capture
                     .snaplen(SNAPLEN)
                     .buffer_size(BUFFER_BYTES)
-                    .timeout(LOOK_MS)
+                    .timeout(BLOCK_MS)
                     .precision(Precision::Nano)
             })
-            .and_then(Capture::open);
+            .and_then(Capture::open)
+            .and_then(Capture::setnonblock);
         let mut capture = opened.map_err(|error| {
             let text = error.to_string();
             match text.contains("ermission") || text.contains("not permitted") {
@@ -151,6 +158,13 @@ mod bpf {
             set.map_err(|error| Error::Refused(format!("the filter `{filter}`: {error}")))?;
         }
         Ok(capture)
+    }
+
+    fn pause() {
+        if let Ok(look) = Timespec::try_from(LOOK) {
+            // A signal ends it: what it was for is looked at next.
+            let _ = poll(&mut [], Some(&look));
+        }
     }
 
     fn refused(live: &Live, error: &pcap::Error) -> Error {

@@ -90,13 +90,10 @@ pub(crate) fn relayed(
         variables,
         directory: std::env::current_dir().ok(),
     };
-    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-    let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
-    let session = standing::exec(folder, exec, streams).map_err(failure)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(watch(session));
+    let ended = runtime.block_on(watch(folder, exec));
     runtime.shutdown_background();
     match ended? {
         Exit::Code(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -108,7 +105,14 @@ pub(crate) fn relayed(
     }
 }
 
-async fn watch(session: Session) -> Result<Exit, Failure> {
+fn start(folder: &Path, exec: Exec) -> Result<Session, Failure> {
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+    let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+    standing::exec(folder, exec, streams).map_err(failure)
+}
+
+async fn watch(folder: &Path, exec: Exec) -> Result<Exit, Failure> {
+    // Before the command runs: no signal is missed.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -116,6 +120,7 @@ async fn watch(session: Session) -> Result<Exit, Failure> {
     let mut window = signal(SignalKind::window_change())?;
     let mut one = signal(SignalKind::user_defined1())?;
     let mut two = signal(SignalKind::user_defined2())?;
+    let session = start(folder, exec)?;
     let waiting = session.clone();
     let mut ended = tokio::task::spawn_blocking(move || waiting.wait());
     loop {
