@@ -146,6 +146,17 @@ impl Solver {
         }
     }
 
+    /// As [`Solver::choose`], with one value taken out.
+    pub(super) fn without(&self, open: &Open, axis: usize, value: u8) -> Option<Open> {
+        let mut next = open.clone();
+        let one = next.get_mut(axis)?;
+        *one &= !bit(value);
+        match *one {
+            0 => None,
+            _ => self.settle(next, &[axis]),
+        }
+    }
+
     /// Takes out what cannot be, after `changed` axes got narrower; none when nothing is left.
     fn settle(&self, mut open: Open, changed: &[usize]) -> Option<Open> {
         let mut rules: Vec<usize> = changed

@@ -108,10 +108,13 @@ impl<'a> Blamer<'a> {
     fn think(&self) -> (Vec<Cause>, Vec<Row>) {
         let mut causes: Vec<Cause> = Vec::new();
         let mut wants: Vec<Row> = Vec::new();
+        // What was found for other symptoms.
+        let mut others: Vec<Combination> = Vec::new();
         for signature in self.signatures() {
             let mut group = Group::new(&self.known, &signature);
             let mut found: Vec<(Combination, Trial)> = Vec::new();
             let mut is_settled = true;
+            let elsewhere = others.clone();
             while !group.unexplained.is_empty() && found.len() < CAUSES_MAX {
                 let combination = candidates::best(&group);
                 let trial = test::trial(self.matrix, &self.solver, &group, &combination);
@@ -123,12 +126,29 @@ impl<'a> Blamer<'a> {
                     break;
                 }
             }
+            // A cell that another cause makes fail says nothing for this one: each has to hold
+            // where all the others are away.
+            if is_settled {
+                for at in 0..found.len() {
+                    let mut away = elsewhere.clone();
+                    let rest = found.iter().enumerate().filter(|(index, _)| *index != at);
+                    away.extend(rest.map(|(_, (combination, _))| combination.clone()));
+                    if let Some((combination, trial)) = found.get_mut(at) {
+                        let more =
+                            test::beside(self.matrix, &self.solver, &group, combination, &away);
+                        is_settled &= more.is_empty();
+                        push_new(&mut wants, &more);
+                        push_new(&mut trial.wants, &more);
+                    }
+                }
+            }
             if is_settled {
                 for (combination, _) in &found {
                     let more = test::other_values(self.matrix, &self.solver, &group, combination);
                     push_new(&mut wants, &more);
                 }
             }
+            others.extend(found.iter().map(|(combination, _)| combination.clone()));
             for (combination, trial) in found {
                 causes.push(Cause {
                     values: combination

@@ -98,7 +98,7 @@ pub(super) fn trial(
             Shown::Never => trial.minimal = false,
         }
     }
-    for row in beside(matrix, solver, group, combination) {
+    for row in beside(matrix, solver, group, combination, &[]) {
         if !trial.wants.contains(&row) {
             trial.wants.push(row);
         }
@@ -199,28 +199,56 @@ impl Needed<'_> {
     }
 }
 
-/// Rows that hold a combination beside values that it was not seen with.
-fn beside(
+/// Rows that hold a combination beside values that it was not seen with, where no cause of `away`
+/// is.
+pub(super) fn beside(
     matrix: &Matrix,
     solver: &Solver,
     group: &Group<'_>,
     combination: &Combination,
+    away: &[Combination],
 ) -> Vec<Row> {
+    // A cause that holds all of this one, or a part of it, cannot be kept away from it.
+    let away: Vec<&Combination> = away
+        .iter()
+        .filter(|other| {
+            other
+                .pairs()
+                .iter()
+                .any(|(axis, _)| is_free(combination, *axis))
+        })
+        .collect();
     let holding: Vec<&Row> = group
         .known
         .keys()
         .filter(|row| combination.is_in(row))
+        .filter(|row| !away.iter().any(|other| other.is_in(row)))
         .collect();
     let failing = holding.iter().filter(|row| group.is_fail(row)).count();
     let mut wants = Vec::new();
     if failing >= ENOUGH {
         return wants;
     }
-    let Some(root) = solver.fixed(combination.pairs()) else {
+    let Some(mut root) = solver.fixed(combination.pairs()) else {
         return wants;
     };
+    // Values that hold causes, to be kept out as far as that is possible.
+    for other in &away {
+        if other.and(combination).is_none() {
+            continue;
+        }
+        let mut pairs = other.pairs().iter();
+        let without = pairs.find_map(|(axis, value)| {
+            is_free(combination, *axis)
+                .then(|| solver.without(&root, *axis, *value))
+                .flatten()
+        });
+        if let Some(without) = without {
+            root = without;
+        }
+    }
     let free: Vec<usize> = (0..matrix.axes().len())
-        .filter(|axis| combination.pairs().iter().all(|(known, _)| known != axis))
+        .filter(|axis| is_free(combination, *axis))
         .filter(|axis| values(matrix, *axis).count() <= TRIED_MAX)
         .collect();
     let mut seen: BTreeSet<(usize, u8)> = BTreeSet::new();
@@ -244,9 +272,16 @@ fn beside(
             break;
         };
         seen.extend(row.0.iter().copied().enumerate());
-        wants.push(row);
+        // One that is known and did not count is not asked for again.
+        if !group.known.contains_key(&row) {
+            wants.push(row);
+        }
     }
     wants
+}
+
+fn is_free(combination: &Combination, axis: usize) -> bool {
+    combination.pairs().iter().all(|(known, _)| *known != axis)
 }
 
 /// Rows in which one value of a combination is another: the same failure may come with several.
