@@ -1,3 +1,5 @@
+//! What is wrong with a story is said with its line and what to write.
+
 use super::super::shipped;
 use super::*;
 

@@ -228,14 +228,12 @@ impl Gather {
             }
             Event::CaseEnded { case } => self.ended(case),
             Event::Certified { certificate } => self.cases.certificate = Some(certificate),
-            Event::Blamed { blame } => {
-                if self.cases.blames.len() < BLAMES_MAX {
-                    self.cases.blames.push(Blame {
-                        because: tame_choices(blame.because),
-                        evidence: sentence(&blame.evidence),
-                        ..blame
-                    });
-                }
+            Event::Blamed { blame } if self.cases.blames.len() < BLAMES_MAX => {
+                self.cases.blames.push(Blame {
+                    because: tame_choices(blame.because),
+                    evidence: sentence(&blame.evidence),
+                    ..blame
+                });
             }
             _ => {}
         }
