@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use meshproof_record::case::Moment;
 use meshproof_record::verdict::{Claim, Verdict};
+use meshproof_replay::capture::{Captures, Inputs};
 use meshproof_replay::diff::{Frames, Noise};
 use meshproof_replay::engine::judge::Judged;
 use meshproof_replay::engine::outcome::Run;
@@ -16,7 +17,6 @@ use meshproof_replay::engine::plan::{self, Connections, Plan, Planning, Recorded
 use meshproof_replay::engine::run::{self, Control, Dial, Settings};
 use meshproof_replay::engine::subscribe::{self, Api, Asked, Publishing};
 use meshproof_replay::engine::{api, judge};
-use meshproof_replay::capture::{Captures, Inputs};
 use meshproof_replay::exchange::{Exchange, ExchangeKind, Hop};
 use meshproof_replay::hop;
 use meshproof_replay::map::{Target, Writes};
@@ -26,10 +26,10 @@ use meshproof_wire::Protocol;
 use super::folder::{self, Failed, Offline};
 use super::judge::{Beats, Symptoms};
 use super::shape::{Shape, Shows, Side, enters};
-use crate::environment::{Environment, Escapes};
-use crate::mesh::{Mesh, Setting};
 use crate::Error;
 use crate::capture::{Recorder, Size};
+use crate::environment::{Environment, Escapes};
+use crate::mesh::{Mesh, Setting};
 
 /// How a replay goes through a mesh.
 #[derive(Clone, Debug)]
@@ -453,7 +453,9 @@ impl Tap {
         let captured = self.recorder.stop();
         let lost: u64 = captured.iter().map(|it| it.dropped + it.overwritten).sum();
         if lost > 0 {
-            return Err(format!("{lost} packets were not kept: there was no room for them"));
+            return Err(format!(
+                "{lost} packets were not kept: there was no room for them"
+            ));
         }
         let files: Vec<&PathBuf> = captured.iter().flat_map(|it| &it.files).collect();
         let read = |at: Hop| {
