@@ -44,9 +44,9 @@ export HOME=/tmp/home TMPDIR=/tmp
 cd /tmp || exit 2
 ip link set lo up 2>/dev/null
 if [ "$as" = user ]; then
-    # One environment here has six networks at most.
-    echo 30 >/proc/sys/user/max_net_namespaces
-    echo 12 >/proc/sys/user/max_pid_namespaces
+    # A run has at most 3 environments at a time, of 10 networks at most.
+    echo 40 >/proc/sys/user/max_net_namespaces
+    echo 16 >/proc/sys/user/max_pid_namespaces
 fi
 mkfifo /tmp/never && exec 8<>/tmp/never
 pause() { read -r -t "$1" -u 8 _; }
@@ -91,7 +91,12 @@ begin() { # the run of this number, in the background
             done
         } & ;;
     1) /tmp/meshproof env up pair --backend netns --runs /tmp/runs & cli=$! ;;
-    2) (cd /tmp/runs && exec /tmp/meshproof run heartbeat-lost --backend netns) & cli=$! ;;
+    2)
+        verb="run heartbeat-lost"
+        (($1 % 8 == 6)) && verb="matrix mixed-mesh --jobs 2"
+        (cd /tmp/runs && exec /tmp/meshproof $verb --backend netns) &
+        cli=$!
+        ;;
     3) /tmp/meshproof env up --pods a,b --backend netns --detach --for 2s --runs /tmp/runs & cli=$! ;;
     esac
     disown -a
@@ -107,6 +112,8 @@ for ((run = 0; run < runs; run++)); do
     if ((run / 4 % 2)) && [ ${#found[@]} -gt 0 ]; then
         kill -KILL "${found[RANDOM % ${#found[@]}]}" 2>/dev/null
         killed_supervisor=$((killed_supervisor + 1))
+        # A matrix that loses a cell goes on with the others.
+        ((run % 8 == 6)) && { pause 0.3; kill -KILL "$cli" 2>/dev/null; }
     else
         kill -KILL "$cli" 2>/dev/null
         killed_cli=$((killed_cli + 1))

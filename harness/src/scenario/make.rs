@@ -1,6 +1,7 @@
 //! Meshes for stories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use meshproof_record::case::Case;
 
@@ -20,6 +21,8 @@ pub(super) struct Meshes<'a> {
     setting: &'a Setting,
     /// What this machine allows; why not, where it allows nothing.
     machine: Result<Machine, Error>,
+    /// Journals stand below it: what a killed run leaves is in its own folder.
+    artefacts: &'a Path,
     kept: Option<Kept<'a>>,
 }
 
@@ -55,10 +58,15 @@ impl Machine {
 }
 
 impl<'a> Meshes<'a> {
-    pub(super) fn new(setting: &'a Setting, kept: Option<Kept<'a>>) -> Meshes<'a> {
+    pub(super) fn new(
+        setting: &'a Setting,
+        artefacts: &'a Path,
+        kept: Option<Kept<'a>>,
+    ) -> Meshes<'a> {
         Meshes {
             setting,
             machine: Machine::of(setting),
+            artefacts,
             kept,
         }
     }
@@ -169,7 +177,10 @@ impl Maker for Meshes<'_> {
     }
 
     fn up(&self, story: &Story, bug: Option<&str>) -> Result<Box<dyn Stand + Send>, Error> {
-        let folder = tempfile::tempdir().map_err(Error::io("a folder for journals"))?;
+        // Programs in pods have folders of their own.
+        let folder = std::path::absolute(self.artefacts)
+            .and_then(|below| tempfile::Builder::new().prefix(".mesh-").tempdir_in(below))
+            .map_err(Error::io("a folder for journals"))?;
         let bugs = bug.map(|bug| ("*".to_owned(), vec![bug.to_owned()]));
         let setting = Setting {
             backend: Some(self.machine()?.backend),

@@ -80,7 +80,7 @@ pub fn tell(
     stop: &AtomicBool,
     told: &mut dyn FnMut(Event),
 ) -> Vec<Case> {
-    let meshes = Meshes::new(setting, kept);
+    let meshes = Meshes::new(setting, &options.artefacts, kept);
     run(stories, jobs, options, &meshes, stop, told)
 }
 
