@@ -30,14 +30,21 @@ pub fn text(name: &str, bytes: Vec<u8>) -> Result<String, Problem> {
         }),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            let good = error.as_bytes().get(..at).unwrap_or_default();
-            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            Err(Problem::of_file(
+            let bytes = error.as_bytes();
+            let byte = bytes.get(at).copied().unwrap_or_default();
+            // Everything in front of the place is good, so that the place is the same in it.
+            let shown = String::from_utf8_lossy(bytes);
+            let span = Span { start: at, len: 1 };
+            let problem = Problem::at(
                 name,
+                &shown,
+                span,
                 "input::not_text",
-                format!("line {line}, byte {at}: not UTF-8"),
-                "is this the right file? Text in another encoding has to be converted first",
-            ))
+                format!("byte {at} is {byte:#04x}, which is not UTF-8"),
+                "is this the right file? Text in another encoding has to be converted first: \
+                 iconv -f LATIN1 -t UTF-8",
+            );
+            Err(problem.label(span, "not UTF-8"))
         }
     }
 }
@@ -60,12 +67,20 @@ pub fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Problem> 
     serde_saphyr::from_str_with_options(yaml, options()).map_err(|error| {
         let error = error.without_snippet();
         match error {
-            Error::SerdeMissingField { field, .. } if nothing => Problem::of_file(
-                name,
-                "input::missing_key",
-                format!("the file is empty, and the key `{field}` is needed"),
-                format!("add `{field}: …`"),
-            ),
+            Error::SerdeMissingField { field, .. } if nothing => {
+                // Behind the comments, where it is to be written.
+                let end = text.trim_end().len();
+                let next = text.get(end..).and_then(|rest| rest.find('\n'));
+                let start = next.map_or(end, |newline| end + newline + 1);
+                let start = if start < text.len() { start } else { end };
+                let span = Span { start, len: 0 };
+                let message = format!("the file is empty, and the key `{field}` is needed");
+                let help = format!("add `{field}: …`");
+                match text.is_empty() {
+                    true => Problem::of_file(name, "input::missing_key", message, help),
+                    false => Problem::at(name, text, span, "input::missing_key", message, help),
+                }
+            }
             error => problem(name, text, error),
         }
     })
@@ -87,6 +102,7 @@ fn options() -> serde_saphyr::Options {
             max_replay_stack_depth: DEPTH_MAX,
         },
         strict_booleans: true,
+        reject_unsupported_tags: true,
         with_snippet: false,
     }
 }
@@ -112,6 +128,180 @@ pub fn suggestion<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     similar::get_close_matches(word, known, 1, CUTOFF)
         .first()
         .copied()
+}
+
+/// What people call a type of the program's.
+fn kind(ty: &str) -> &str {
+    match ty {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "u128" | "usize" => "a whole number from 0 on",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
+        "f32" | "f64" | "floating point" => "a number",
+        "bool" | "boolean" => "`true` or `false`",
+        other => other,
+    }
+}
+
+/// `, found …`: what stands at a place; empty where nothing does.
+fn found(text: &str, span: Span) -> String {
+    const CHARS_MAX: usize = 40;
+    let rest = text.get(span.start..).unwrap_or_default();
+    let line = rest.lines().next().unwrap_or_default().trim();
+    let marked = rest.get(..span.len).and_then(|words| words.lines().next());
+    let words = marked.unwrap_or_default().trim();
+    match words {
+        _ if line.starts_with('[') || line == "-" || line.starts_with("- ") => {
+            ", found a list".to_owned()
+        }
+        _ if line.starts_with('{') => ", found a mapping".to_owned(),
+        // A value that is missing stands where its colon does.
+        "" if line.trim_matches(':').is_empty() => ", found nothing".to_owned(),
+        "" if line.ends_with(':') || line.contains(": ") => ", found a mapping".to_owned(),
+        "" => String::new(),
+        words if words.chars().count() <= CHARS_MAX => format!(", found `{words}`"),
+        words => {
+            let front: String = words.chars().take(CHARS_MAX).collect();
+            format!(", found `{front}…`")
+        }
+    }
+}
+
+/// What people call what serde found.
+fn shape(unexpected: &str) -> &str {
+    match unexpected {
+        "map" => "a mapping",
+        "sequence" => "a list",
+        "unit value" | "null" | "Option value" => "nothing",
+        other => other,
+    }
+}
+
+/// What to type where something of another form stands.
+fn type_help(text: &str, span: Span, expected: &str, found: &str) -> String {
+    let rest = text.get(span.start..).unwrap_or_default();
+    let word = rest.get(..span.len).unwrap_or_default().trim();
+    let one_line = !word.is_empty() && !word.contains(['\n', '{', '[']);
+    let (key, value) = word.split_once(':').unwrap_or((word, ""));
+    match expected {
+        "text" if rest.starts_with("{{") => {
+            "put quotes around it: braces without them begin a mapping".to_owned()
+        }
+        _ if found.ends_with("found nothing") => {
+            "write its value, indented by two more spaces than the key".to_owned()
+        }
+        _ if expected.starts_with("a list") && one_line => format!("write `[{word}]`"),
+        _ if expected.starts_with("a list") && found.ends_with("a mapping") => {
+            "write `- ` in front of each item".to_owned()
+        }
+        _ if expected.starts_with("a mapping") && rest.starts_with("- ") => {
+            "take the `- ` away: a key stands without it".to_owned()
+        }
+        _ if expected.starts_with("a mapping") && one_line && !value.is_empty() => {
+            format!("write `{key}: {value}`, with a space behind the colon")
+        }
+        _ if expected.starts_with("a mapping") && one_line => "write `key: value`".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The word in front of a place needs a value, and none comes.
+fn missing_value(name: &str, text: &str, span: Span) -> Option<Problem> {
+    let (at, word) = word_before(text, span.start)?;
+    let (message, help) = (
+        format!("`{word}` needs a value"),
+        format!("write `{word}: …`"),
+    );
+    let problem = Problem::at(name, text, at, "input::missing_value", message, help);
+    Some(problem.label(at, "the value is missing"))
+}
+
+/// A `[` or `{` that nothing closes.
+struct Open {
+    at: usize,
+    bracket: char,
+}
+
+impl Open {
+    fn problem(&self, name: &str, text: &str, noticed: Span) -> Problem {
+        let Open { at, bracket } = *self;
+        let span = Span { start: at, len: 1 };
+        let message = format!("this `{bracket}` is not closed");
+        let close = if bracket == '[' { ']' } else { '}' };
+        let help = format!("add `{close}` at the end of what it holds");
+        let noticed = Span { len: 0, ..noticed };
+        Problem::at(name, text, span, "input::not_closed", message, help)
+            .label(span, "opened here")
+            .label(noticed, "noticed here")
+    }
+}
+
+/// The last `[` or `{` in front of a place that is not closed there. Quotes and comments are
+/// passed over; a bracket inside of a plain word is none.
+fn unclosed(text: &str, until: usize) -> Option<Open> {
+    let before = text.get(..text.floor_char_boundary(until))?;
+    let mut open: Vec<Open> = Vec::new();
+    let mut quote = None;
+    let mut comment = false;
+    // What stood last, apart from spaces: a bracket opens only where a value may begin.
+    let mut last = '\n';
+    let mut blank = true;
+    for (at, c) in before.char_indices() {
+        match (quote, c) {
+            _ if comment => comment = c != '\n',
+            (Some(mark), c) if mark == c => quote = None,
+            (Some(_), _) => {}
+            (None, '#') if blank => comment = true,
+            (None, '"' | '\'') if !last.is_alphanumeric() => quote = Some(c),
+            (None, '[' | '{') if matches!(last, ':' | ',' | '-' | '[' | '{' | '\n') => {
+                open.push(Open { at, bracket: c });
+            }
+            (None, ']' | '}') => drop(open.pop()),
+            _ => {}
+        }
+        blank = c.is_whitespace();
+        if c == '\n' || !blank {
+            last = c;
+        }
+    }
+    open.pop()
+}
+
+/// The last word in front of a place, on whatever line: what a parser that looks for a value went
+/// on behind.
+fn word_before(text: &str, at: usize) -> Option<(Span, &str)> {
+    let before = text.get(..text.floor_char_boundary(at))?;
+    let before = before.trim_end_matches([' ', '\n', '\r', '\t', '}', ']', ',']);
+    let start = before
+        .rfind([' ', '\n', '\t', '{', '[', ','])
+        .map_or(0, |blank| blank + 1);
+    let word = before.get(start..)?;
+    let len = word.len();
+    (!word.is_empty()).then_some((Span { start, len }, word))
+}
+
+/// What to type for a number whose key says the unit already: `interval_ms: 300ms`.
+fn unit_help(text: &str, span: Span) -> String {
+    let before = text.get(..span.start).unwrap_or_default();
+    let key = before.trim_end_matches([' ', '"', '\'']);
+    let words = text.get(span.start..span.start.saturating_add(span.len));
+    let unit_at = words.and_then(|words| words.find(|c: char| !c.is_ascii_digit()));
+    let (Some(words), Some(unit_at)) = (words, unit_at) else {
+        return String::new();
+    };
+    let in_ms = match words.split_at(unit_at) {
+        ("", _) => None,
+        (number, "ms") => Some(number.to_owned()),
+        (number, "s") => Some(format!("{number}000")),
+        _ => None,
+    };
+    match in_ms {
+        Some(number) if key.ends_with("_ms:") => {
+            format!("write {number}: the name of the key says the unit, milliseconds")
+        }
+        _ => String::new(),
+    }
 }
 
 fn choices(word: &str, known: &[&str]) -> String {
@@ -180,7 +370,7 @@ fn problem(name: &str, text: &str, error: &Error) -> Problem {
             ..
         } => at(
             "input::wrong_type",
-            format!("expected {expected}, found {unexpected}"),
+            format!("expected {expected}, found {}", shape(unexpected)),
             String::new(),
         )
         .label(span, &format!("expected {expected}")),
@@ -191,10 +381,23 @@ fn problem(name: &str, text: &str, error: &Error) -> Problem {
                 "string scalar" => "text",
                 other => other,
             };
+            let nothing_follows = text
+                .get(span.start..)
+                .is_some_and(|rest| rest.trim().is_empty());
+            if nothing_follows
+                && text
+                    .get(..span.start)
+                    .is_some_and(|before| before.ends_with('\n'))
+                && let Some(problem) = missing_value(name, text, span)
+            {
+                return problem;
+            }
+            let found = found(text, span);
+            let help = type_help(text, span, expected, &found);
             at(
                 "input::wrong_type",
-                format!("expected {expected}"),
-                String::new(),
+                format!("expected {expected}{found}"),
+                help,
             )
             .label(span, "found this")
         }
@@ -204,8 +407,64 @@ fn problem(name: &str, text: &str, error: &Error) -> Problem {
             String::new(),
         ),
         Error::InvalidScalar { ty, .. } => {
-            at("input::wrong_type", format!("expected {ty}"), String::new())
+            let words = text.get(span.start..span.start.saturating_add(span.len));
+            let line_len = words.and_then(|words| words.find('\n'));
+            if line_len.is_some()
+                && let Some(open) = unclosed(text, span.start)
+            {
+                return open.problem(name, text, span);
+            }
+            let len = line_len.unwrap_or(span.len);
+            let span = Span { len, ..span };
+            let message = format!("expected {}{}", kind(ty), found(text, span));
+            Problem::at(
+                name,
+                text,
+                span,
+                "input::wrong_type",
+                message,
+                unit_help(text, span),
+            )
         }
+        Error::ExpectedMappingEndAfterEnumVariantValue { .. } => {
+            let key = text.get(span.start..span.start.saturating_add(span.len));
+            let message = match key {
+                Some(key) if !key.is_empty() => {
+                    format!("`{key}` is a second key where one is meant")
+                }
+                _ => "a second key stands where one is meant".to_owned(),
+            };
+            let help = "indent it by two more spaces where it belongs to the first, or begin a new \
+                        item with `-`";
+            at("input::second_key", message, help.to_owned()).label(span, "the second")
+        }
+        Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. }
+        | Error::ExpectedStringKeyForExternallyTaggedEnum { .. } => at(
+            "input::wrong_type",
+            format!(
+                "expected a word, or one key with its value{}",
+                found(text, span)
+            ),
+            String::new(),
+        ),
+        Error::UnexpectedValueForUnitEnumVariant { .. } => at(
+            "input::wrong_type",
+            "this word takes no value".to_owned(),
+            "write the word alone, without `:`".to_owned(),
+        ),
+        Error::UnexpectedSequenceEnd { .. } | Error::UnexpectedMappingEnd { .. } => {
+            missing_value(name, text, span).unwrap_or_else(|| {
+                let message = "a value is missing".to_owned();
+                at("input::missing_value", message, String::new())
+            })
+        }
+        Error::UnsupportedTag { .. }
+        | Error::TaggedEnumMismatch { .. }
+        | Error::TaggedScalarCannotDeserializeIntoString { .. } => at(
+            "input::tag",
+            "what begins with `!` is a tag of YAML, and none is known here".to_owned(),
+            "put quotes around the whole text where no tag is meant".to_owned(),
+        ),
         Error::UnknownAnchor { .. } => at(
             "input::syntax",
             "`*` refers to a name that no `&` has set".to_owned(),
@@ -221,9 +480,13 @@ fn problem(name: &str, text: &str, error: &Error) -> Problem {
         | Error::AliasReplayStackDepthExceeded { .. } => at(
             "input::limit",
             over(error),
-            format!(
-                "limits: {DEPTH_MAX} levels, {ALIASES_MAX} aliases, {EVENTS_MAX} nodes, one document"
-            ),
+            match error {
+                Error::Budget {
+                    breach: serde_saphyr::budget::BudgetBreach::Documents { .. },
+                    ..
+                } => "a file holds one document: take `---` and what follows out".to_owned(),
+                _ => limits(),
+            },
         ),
         error => syntax(name, text, span, error),
     }
@@ -242,11 +505,77 @@ fn syntax(name: &str, text: &str, span: Span, error: &Error) -> Problem {
         )
         .label(tab, "tab");
     }
+    let words = plain(error);
+    if words.starts_with("budget breached") {
+        let message = match words.contains("Alias") || words.contains("Anchor") {
+            true => "the aliases say too much",
+            false => "too many nodes",
+        };
+        return Problem::at(name, text, span, "input::limit", message, limits());
+    }
+    let of_brackets = [
+        "illegal placement",
+        "flow",
+        "end of",
+        "mapping values are not allowed",
+    ];
+    if of_brackets.iter().any(|part| words.contains(part))
+        && let Some(open) = unclosed(text, span.start)
+    {
+        return open.problem(name, text, span);
+    }
+    if let Some((message, help)) = bettered(&words, text, span) {
+        return Problem::at(name, text, span, "input::syntax", message, help);
+    }
     let code = match error {
         Error::ExternalMessage { .. } | Error::Eof { .. } => "input::syntax",
         _ => "input::wrong_type",
     };
-    Problem::at(name, text, span, code, plain(error), String::new())
+    Problem::at(name, text, span, code, words, String::new())
+}
+
+/// What is meant by the parser's words, and what to type, where the line tells it.
+fn bettered(words: &str, text: &str, span: Span) -> Option<(String, String)> {
+    let line_at = text
+        .get(..span.start)?
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
+    let line = text.get(line_at..)?.lines().next()?;
+    let (message, help) = if words.contains("block scalar") {
+        (
+            "`>` or `|` begins a block of text, and words stand behind it".to_owned(),
+            match line.split_once(": ") {
+                Some((_, value)) => format!("put quotes around it: \"{}\"", value.trim()),
+                None => "put quotes around the text".to_owned(),
+            },
+        )
+    } else if words.contains("trailing content") {
+        (
+            "words stand behind the closing quote".to_owned(),
+            "put quotes of the other kind around the whole text".to_owned(),
+        )
+    } else if words.contains("did not find expected key")
+        || words.contains("did not find expected '-'")
+    {
+        (
+            "this line is not indented like its neighbours".to_owned(),
+            "the keys of one mapping, and the items of one list, begin in one column".to_owned(),
+        )
+    } else if words.contains("mapping values are not allowed") {
+        (
+            "a second `: ` stands in this line".to_owned(),
+            "put quotes around the text that holds it, or begin a new line for a new key"
+                .to_owned(),
+        )
+    } else {
+        return None;
+    };
+    Some((message, help))
+}
+
+/// The limits of a text.
+fn limits() -> String {
+    format!("limits: {DEPTH_MAX} levels, {ALIASES_MAX} aliases, {EVENTS_MAX} nodes, one document")
 }
 
 /// Which limit a text has run into.

@@ -18,6 +18,36 @@ pub struct Span {
     pub len: usize,
 }
 
+impl Span {
+    /// The first place, from a byte on, at which a word stands by itself outside of comments: for
+    /// values that do not remember their place.
+    pub fn of_word(text: &str, word: &str, from: usize) -> Option<Span> {
+        let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let code = match line.trim_start().starts_with('#') {
+                true => "",
+                false => line.split_once(" #").map_or(line, |(code, _)| code),
+            };
+            for (at, found) in code.match_indices(word) {
+                let (before, after) = code.split_at(at);
+                let alone = !before.ends_with(part)
+                    && !after.get(found.len()..)?.starts_with(part)
+                    && !word.is_empty();
+                if alone && start + at >= from {
+                    let start = start + at;
+                    return Some(Span {
+                        start,
+                        len: word.len(),
+                    });
+                }
+            }
+            start += line.len();
+        }
+        None
+    }
+}
+
 /// A value with the place where it was written.
 ///
 /// Compares, orders and hashes by the value alone, so that the same thing written twice is found

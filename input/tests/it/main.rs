@@ -201,12 +201,13 @@ fn wrong_type() {
         expect![[r#"
             input::wrong_type
 
-              × expected a list (`- item` lines)
+              × expected a list (`- item` lines), found `10.0.0.0/8`
                ╭─[map.yaml:1:10]
              1 │ targets: 10.0.0.0/8
                ·          ─────┬────
                ·               ╰── found this
                ╰────
+              help: write `[10.0.0.0/8]`
         "#]],
     );
     check(
@@ -214,7 +215,7 @@ fn wrong_type() {
         expect![[r#"
             input::wrong_type
 
-              × expected a mapping (`key: value` lines)
+              × expected a mapping (`key: value` lines), found a list
                ╭─[map.yaml:1:11]
              1 │ networks: [10.0.0.0/8]
                ·           ┬
@@ -227,7 +228,7 @@ fn wrong_type() {
         expect![[r#"
             input::wrong_type
 
-              × expected text
+              × expected text, found a mapping
                ╭─[map.yaml:2:14]
              1 │ targets:
              2 │   - network: {a: b}
@@ -242,13 +243,14 @@ fn wrong_type() {
         expect![[r#"
             input::wrong_type
 
-              × expected a mapping (`key: value` lines)
+              × expected a mapping (`key: value` lines), found a list
                ╭─[map.yaml:1:1]
              1 │ - one
                · ▲
                · ╰── found this
              2 │ - two
                ╰────
+              help: take the `- ` away: a key stands without it
         "#]],
     );
 }
@@ -391,12 +393,13 @@ fn form() {
         expect![[r#"
             input::syntax
 
-              × while parsing a block mapping, did not find expected key
+              × this line is not indented like its neighbours
                ╭─[map.yaml:3:2]
              2 │   a: b
              3 │  c: d
                ·  ─
                ╰────
+              help: the keys of one mapping, and the items of one list, begin in one column
         "#]],
     );
     check(
@@ -425,7 +428,7 @@ fn form() {
                · ───
              3 │ names: {}
                ╰────
-              help: limits: 32 levels, 1000 aliases, 1000000 nodes, one document
+              help: a file holds one document: take `---` and what follows out
         "#]],
     );
 }
@@ -609,7 +612,10 @@ fn nothing_is_an_empty_mapping() {
     expect![[r#"
         input::missing_key
 
-          × target.yaml: the file is empty, and the key `network` is needed
+          × the file is empty, and the key `network` is needed
+           ╭─[target.yaml:1:14]
+         1 │ # nothing yet
+           ╰────
           help: add `network: …`
     "#]]
     .assert_eq(&render(&problem));
@@ -621,8 +627,14 @@ fn not_text() {
     expect![[r#"
         input::not_text
 
-          × map.yaml: line 2, byte 12: not UTF-8
-          help: is this the right file? Text in another encoding has to be converted first
+          × byte 12 is 0xff, which is not UTF-8
+           ╭─[map.yaml:2:6]
+         1 │ names:
+         2 │   a: �
+           ·      ┬
+           ·      ╰── not UTF-8
+           ╰────
+          help: is this the right file? Text in another encoding has to be converted first: iconv -f LATIN1 -t UTF-8
     "#]]
     .assert_eq(&render(&problem));
     let problem = text("map.yaml", vec![b' '; meshproof_input::TEXT_BYTES_MAX + 1])
