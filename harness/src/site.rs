@@ -6,6 +6,8 @@ use meshproof_input::{Problem, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::needs::{self, Owner};
+
 /// A profile of infrastructure: what is there, and what can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,19 +84,32 @@ impl Default for Site {
 }
 
 impl Site {
-    /// Reads a site: it has zones, and protocols that are known.
+    /// Reads a site: it has zones, and protocols and capabilities that are known.
     pub fn parse(name: &str, text: &str) -> Result<Site, Problem> {
         const PROTOCOLS: [&str; 2] = ["bolt", "tr"];
         let site: Site = meshproof_input::parse(name, text)?;
-        let at = |word: &str, code, message: String, help: String| {
-            // The first place of the word is its key, or the value of a short file.
-            let start = text.find(word).unwrap_or_default();
-            let len = word.len();
-            Problem::at(name, text, Span { start, len }, code, message, help)
+        let at = |key: &str, word: &str, code, message: String, help: String| {
+            let key = Span::of_word(text, key, 0).unwrap_or_default();
+            let places = |from| Span::of_word(text, word, from);
+            let first = places(key.start + key.len);
+            // Of what stands twice, the second is too much.
+            let again = first.filter(|_| code == "site::zone_twice");
+            let again = again.and_then(|first| places(first.start + first.len));
+            let span = again.or(first).unwrap_or(key);
+            Problem::at(name, text, span, code, message, help)
         };
         if site.zones.is_empty() {
             let (message, help) = ("a site without zones", "name one: `zones: [zone1]`");
-            return Err(at("zones", "site::no_zone", message.into(), help.into()));
+            let (message, help) = (message.to_owned(), help.to_owned());
+            return Err(at("zones", "", "site::no_zone", message, help));
+        }
+        let mut zones = site.zones.iter().enumerate();
+        let again =
+            zones.find(|(index, zone)| site.zones.iter().take(*index).any(|it| it == *zone));
+        if let Some((_, zone)) = again {
+            let message = format!("the zone `{zone}` stands twice");
+            let help = "keep one of the two".to_owned();
+            return Err(at("zones", zone, "site::zone_twice", message, help));
         }
         let strange = site
             .protocols
@@ -106,7 +121,19 @@ impl Site {
                 None => format!("there are {}", PROTOCOLS.join(", ")),
             };
             let message = format!("`{protocol}` is no protocol of apps");
-            return Err(at(protocol, "site::no_protocol", message, help));
+            return Err(at(
+                "protocols",
+                protocol,
+                "site::no_protocol",
+                message,
+                help,
+            ));
+        }
+        let capabilities = site.capabilities.iter().map(String::as_str);
+        if let Some((strange, help)) = needs::misspelt(capabilities, Some(Owner::Site)) {
+            let message = format!("`{strange}` is no capability of a site");
+            let code = "site::unknown_capability";
+            return Err(at("capabilities", strange, code, message, help));
         }
         Ok(site)
     }

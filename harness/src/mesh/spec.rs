@@ -4,6 +4,7 @@ use meshproof_input::{Entries, Problem, Span, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::needs;
 use crate::sut::{Sut, template};
 
 /// A topology: pods and what runs in them. The ports are those of production.
@@ -150,8 +151,15 @@ impl MeshSpec {
     /// and sidecars, pools, the order of answers, heartbeats, templates of peers.
     pub fn parse(name: &str, text: &str, suts: &[Sut]) -> Result<MeshSpec, Problem> {
         let spec: MeshSpec = meshproof_input::parse(name, text)?;
-        Check { name, text, suts }.all(&spec)?;
+        let suts: Vec<&str> = suts.iter().map(|sut| sut.sut.as_str()).collect();
+        spec.judge(name, text, &suts)?;
         Ok(spec)
+    }
+
+    /// Judges one that was read from this text, alone or as a part of it; `suts` are the names of
+    /// the adapters that there are.
+    pub fn judge(&self, name: &str, text: &str, suts: &[&str]) -> Result<(), Problem> {
+        Check { name, text, suts }.all(self)
     }
 
     /// A topology that ships, by its name.
@@ -164,7 +172,7 @@ impl MeshSpec {
 struct Check<'a> {
     name: &'a str,
     text: &'a str,
-    suts: &'a [Sut],
+    suts: &'a [&'a str],
 }
 
 impl Check<'_> {
@@ -173,6 +181,14 @@ impl Check<'_> {
             let message = "a topology without pods";
             let help = "add one: `client: {sidecar: reference}`";
             return Err(self.at(self.word("pods", 0), "topology::no_pods", message, help));
+        }
+        let needed = spec.needs.iter().map(|need| need.value.as_str());
+        if let Some((strange, help)) = needs::misspelt(needed, None) {
+            let span = spec.needs.iter().find(|need| need.value == strange);
+            let span = span.map(|need| need.span).unwrap_or_default();
+            let message = format!("`{strange}` is no capability");
+            let problem = self.at(span, "topology::unknown_capability", message, help);
+            return Err(problem.label(span, "not known here"));
         }
         let names: Vec<&str> = spec
             .pods
@@ -216,12 +232,11 @@ impl Check<'_> {
         }
         let behind = name.span.start + name.span.len;
         if let Some(sidecar) = &pod.sidecar
-            && !self.suts.iter().any(|sut| sut.sut == *sidecar)
+            && !self.suts.contains(&sidecar.as_str())
         {
-            let known: Vec<&str> = self.suts.iter().map(|sut| sut.sut.as_str()).collect();
             let span = self.word(sidecar, behind);
             let message = format!("no sidecar is called `{sidecar}`");
-            return Err(self.unknown(span, "topology::no_sut", message, sidecar, &known));
+            return Err(self.unknown(span, "topology::no_sut", message, sidecar, self.suts));
         }
         if let Some(app) = &pod.app
             && app.versions.is_empty()
@@ -295,27 +310,7 @@ impl Check<'_> {
 
     /// The first place, from a byte on, at which a word stands by itself.
     fn word(&self, word: &str, from: usize) -> Span {
-        let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-        let mut start = self.text.floor_char_boundary(from);
-        while let Some(at) = self.text.get(start..).and_then(|rest| rest.find(word)) {
-            let (at, end) = (start + at, start + at + word.len());
-            let before = self
-                .text
-                .get(..at)
-                .and_then(|text| text.chars().next_back());
-            let after = self.text.get(end..).and_then(|text| text.chars().next());
-            if !word.is_empty() && !before.is_some_and(part) && !after.is_some_and(part) {
-                return Span {
-                    start: at,
-                    len: word.len(),
-                };
-            }
-            start = self.text.ceil_char_boundary(at + 1);
-            if word.is_empty() {
-                break;
-            }
-        }
-        Span::default()
+        Span::of_word(self.text, word, from).unwrap_or_default()
     }
 }
 

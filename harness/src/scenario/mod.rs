@@ -64,21 +64,34 @@ pub fn load(
 ) -> Result<Story, Problem> {
     let scenario: Scenario = meshproof_input::parse(file, text)?;
     let mesh = match &scenario.topology.value {
-        Stage::Here(mesh) => (**mesh).clone(),
+        Stage::Here(mesh) => {
+            mesh.judge(file, text, known.suts)?;
+            (**mesh).clone()
+        }
         Stage::Named(name) => {
             let (name, text) = topologies(name).ok_or_else(|| {
                 let span = scenario.topology.span;
+                let known: Vec<&str> = shipped::TOPOLOGIES.iter().map(|(name, _)| *name).collect();
+                let help = match meshproof_input::suggestion(name, &known) {
+                    Some(near) => format!("did you mean `{near}`? A file beside this one will do"),
+                    None => format!(
+                        "there are {}; a file beside this one will do",
+                        known.join(", ")
+                    ),
+                };
+                let message = format!("there is no topology `{name}`");
                 Problem::at(
                     file,
                     text,
                     span,
                     "scenario::unknown_topology",
-                    format!("there is no topology `{name}`"),
-                    "name one that ships (`meshproof run --list-topologies`), or a file beside \
-                     this one",
+                    message,
+                    help,
                 )
             })?;
-            meshproof_input::parse(&name, &text)?
+            let mesh: MeshSpec = meshproof_input::parse(&name, &text)?;
+            mesh.judge(&name, &text, known.suts)?;
+            mesh
         }
     };
     check(file, text, &scenario, &mesh, known)?;

@@ -90,6 +90,23 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
     ),
 ];
 
+/// The first of these that looks like a capability of this owner (of any, where none is named) and
+/// is none, with what to type. A name that is like no other is somebody's own, and may be.
+pub fn misspelt<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    owner: Option<Owner>,
+) -> Option<(&'a str, String)> {
+    let known: Vec<&str> = CAPABILITIES
+        .iter()
+        .filter(|(_, whose, _)| owner.is_none_or(|owner| owner == *whose))
+        .map(|(name, ..)| *name)
+        .collect();
+    names.into_iter().find_map(|name| {
+        let near = meshproof_input::suggestion(name, &known)?;
+        (near != name).then(|| (name, format!("did you mean `{near}`?")))
+    })
+}
+
 /// What is there to be had.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {

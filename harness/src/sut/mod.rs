@@ -11,6 +11,8 @@ use meshproof_input::{Entries, Problem, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::needs::{self, Owner};
+
 pub(crate) use shipped::find;
 pub use shipped::{Suts, shipped};
 
@@ -180,6 +182,15 @@ impl Sut {
                 return Err(problem.label(span, "not known here"));
             }
         }
+        let capabilities = sut.capabilities.iter().map(String::as_str);
+        if let Some((strange, help)) = needs::misspelt(capabilities, Some(Owner::Sut)) {
+            let key = Span::of_word(text, "capabilities", 0).unwrap_or_default();
+            let span = Span::of_word(text, strange, key.start + key.len).unwrap_or(key);
+            let message = format!("`{strange}` is no capability of a sidecar");
+            let code = "sut::unknown_capability";
+            let problem = Problem::at(name, text, span, code, message, help);
+            return Err(problem.label(span, "not known here"));
+        }
         Ok(sut)
     }
 
@@ -219,9 +230,12 @@ impl ReadyWhen {
     }
 }
 
-/// Where `{{name}}` stands in the text of a file.
+/// Where `{{name}}` stands in the text of a file; a comment at the margin is none of its values.
 pub(crate) fn place(text: &str, name: &str) -> Span {
-    let mut from = 0;
+    let comments = text
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('#'));
+    let mut from = comments.map(str::len).sum();
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("{{")) {
         let start = from + at;
         let inside = text.get(start + 2..).unwrap_or_default();

@@ -16,6 +16,7 @@ use meshproof_harness::netns::Options;
 use meshproof_harness::offline::text::parse_topology;
 use meshproof_harness::scenario::shipped;
 use meshproof_harness::standing::{self, Folder, Notice, Stop};
+use meshproof_harness::sut::Suts;
 use meshproof_harness::{Backend, Topology, pick};
 use meshproof_record::store;
 
@@ -90,6 +91,12 @@ impl Held {
 }
 
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
+    // What is wrong is told before anything is made.
+    let (setting, suts) = args.setting.read()?;
+    let spec = match &args.topology {
+        Some(wanted) => Some(topology(wanted, &suts)?),
+        None => None,
+    };
     let folder = match &args.folder {
         Some(folder) => folder.clone(),
         None => {
@@ -106,7 +113,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
         // No terminal's signals from here on; it is the leader of a group already where it is.
         let _ = rustix::process::setsid();
     }
-    keep(&args, &folder)
+    keep(&args, spec, setting, &folder)
 }
 
 /// Has another process keep it, and waits until it stands.
@@ -147,7 +154,7 @@ fn detach(folder: &Path) -> Result<u8, Failure> {
     Ok(code.filter(|code| *code != 0).unwrap_or(exit::INVALID))
 }
 
-fn keep(args: &Args, path: &Path) -> Result<u8, Failure> {
+fn keep(args: &Args, spec: Option<MeshSpec>, setting: Setting, path: &Path) -> Result<u8, Failure> {
     let (stops, reasons) = mpsc::channel();
     let interrupted = Arc::new(AtomicBool::new(false));
     let stands = Arc::new(AtomicBool::new(false));
@@ -163,7 +170,7 @@ fn keep(args: &Args, path: &Path) -> Result<u8, Failure> {
         });
     }
     let folder = Folder::take(path).map_err(failure)?;
-    let (held, name) = match rise(args, path) {
+    let (held, name) = match rise(args, spec, setting, path) {
         Ok(held) => held,
         Err(Rise::Failed(error)) => {
             let failed = failure(error);
@@ -204,15 +211,18 @@ enum Rise {
     Failed(meshproof_harness::Error),
 }
 
-fn rise(args: &Args, folder: &Path) -> Result<(Held, String), Rise> {
+fn rise(
+    args: &Args,
+    spec: Option<MeshSpec>,
+    setting: Setting,
+    folder: &Path,
+) -> Result<(Held, String), Rise> {
     let backend = args.setting.backend();
-    let Some(wanted) = &args.topology else {
+    let Some(spec) = spec else {
         let pods = Topology::new(args.pods.iter().map(String::as_str), None);
         let raised = pick::raise(&pods, backend, &Options::default()).map_err(Rise::Failed)?;
         return Ok((Held::Pods(raised.environment), "pods".to_owned()));
     };
-    let spec = topology(wanted).map_err(Rise::Wrong)?;
-    let (setting, _) = args.setting.read().map_err(Rise::Wrong)?;
     let logs = folder.join("logs");
     fs::create_dir_all(&logs)
         .map_err(|error| Rise::Wrong(Failure::Io(logs.display().to_string(), error)))?;
@@ -225,7 +235,7 @@ fn rise(args: &Args, folder: &Path) -> Result<(Held, String), Rise> {
 }
 
 /// A topology that ships, or of a file.
-fn topology(wanted: &str) -> Result<MeshSpec, Failure> {
+fn topology(wanted: &str, suts: &Suts) -> Result<MeshSpec, Failure> {
     let (name, text) = match shipped::topology(wanted) {
         Some(text) => (wanted.to_owned(), text.to_owned()),
         None => {
@@ -247,7 +257,7 @@ fn topology(wanted: &str) -> Result<MeshSpec, Failure> {
             setting::text(path)?
         }
     };
-    meshproof_input::parse(&name, &text).map_err(setting::diagnostic)
+    MeshSpec::parse(&name, &text, suts.all()).map_err(setting::diagnostic)
 }
 
 fn say(args: &Args, held: &Held, notice: &Notice, folder: &Path) -> io::Result<()> {

@@ -262,7 +262,7 @@ fn what_is_to_be_covered() {
     check_behind(
         "cover: {strength: two}\n",
         expect![[r#"
-        input::wrong_type line 6: expected u64
+        input::wrong_type line 6: expected a whole number from 0 on, found `two`
     "#]],
     );
     check_behind(
