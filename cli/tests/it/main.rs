@@ -1,6 +1,7 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
 mod audit;
+mod broken;
 mod conformance;
 mod demo;
 mod diff;
