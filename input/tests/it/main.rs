@@ -615,6 +615,7 @@ fn nothing_is_an_empty_mapping() {
           × the file is empty, and the key `network` is needed
            ╭─[target.yaml:1:14]
          1 │ # nothing yet
+           ·              ▲
            ╰────
           help: add `network: …`
     "#]]
@@ -634,7 +635,8 @@ fn not_text() {
            ·      ┬
            ·      ╰── not UTF-8
            ╰────
-          help: is this the right file? Text in another encoding has to be converted first: iconv -f LATIN1 -t UTF-8
+          help: is this the right file? Text in another encoding has to be converted first: iconv -f
+                LATIN1 -t UTF-8
     "#]]
     .assert_eq(&render(&problem));
     let problem = text("map.yaml", vec![b' '; meshproof_input::TEXT_BYTES_MAX + 1])
