@@ -98,7 +98,7 @@ enum Work<'a> {
     /// Find out what some answers are without a mesh.
     Refer(Vec<(Made, Reference)>),
     /// Run a cell.
-    Run(usize, &'a Cell, Result<Made, NotMade>),
+    Run(usize, &'a Cell, Box<Result<Made, NotMade>>),
 }
 
 impl Runner {
@@ -169,7 +169,7 @@ impl Runner {
                 }
             }
             let weight = made.as_ref().map_or(0, Made::weight_ms);
-            runs.push((weight, Work::Run(at, cell, made)));
+            runs.push((weight, Work::Run(at, cell, Box::new(made))));
         }
         runs.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
         let references = references.into_values().map(Work::Refer);
