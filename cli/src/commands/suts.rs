@@ -56,19 +56,6 @@ impl SutArgs {
     }
 }
 
-/// A topology, by its file or the name of one that ships.
-pub(crate) fn topology(given: &str, suts: &Suts) -> Result<MeshSpec, Failure> {
-    let found = SHIPPED.iter().find(|(name, ..)| *name == given);
-    let (name, text) = match found {
-        Some((_, file, text)) => ((*file).to_owned(), (*text).to_owned()),
-        None => {
-            let known = SHIPPED.map(|(name, ..)| name.to_owned());
-            read_or_named("topology", given, &known)?
-        }
-    };
-    MeshSpec::parse(&name, &text, suts.all()).map_err(diagnostic)
-}
-
 /// A file; where there is none, what may have been meant.
 pub(crate) fn read_or_named(
     what: &str,

@@ -3,15 +3,18 @@
 //! - [`Recorder`]: all pods of an environment at once, on one thread: for scenarios and cells.
 //! - [`live`]: one link, by libpcap: for `meshproof capture`.
 //! - [`Ring`]: the files of either.
+//! - [`frames`]: what was captured, decoded for a reader.
 //!
 //! **Limits:** a ring has a size; beyond it the oldest packets go, and are counted. What the
 //! kernel had no room for is counted, too. Each packet is in its file before the next wait, so
 //! that a capture can be read whatever ends the one who made it.
 
+mod frames;
 pub mod live;
 mod recorder;
 mod ring;
 
+pub use frames::frames;
 pub use recorder::Recorder;
 pub use ring::{Ring, Size};
 

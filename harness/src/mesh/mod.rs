@@ -266,6 +266,11 @@ impl Mesh {
         self.begun.at
     }
 
+    /// The wall clock when it began, in nanoseconds since 1970.
+    pub fn begun_ns(&self) -> u64 {
+        self.begun.wall_us * 1000
+    }
+
     /// A moment of the wall clock, in microseconds since 1970 as fixtures write it, in nanoseconds
     /// since the mesh began.
     pub fn since_begun(&self, wall_us: u64) -> u64 {

@@ -7,12 +7,16 @@ use meshproof_record::case::Case;
 use serde_json::Value;
 
 use super::account::Account;
-use super::stand::Hall;
+use super::stand::{Hall, lock};
 use super::suite::Stand;
-use crate::Error;
+use super::wire::Keep;
+use crate::{Error, capture};
 
 /// Bytes of a journal that are read at most (256 MiB).
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+
+/// Frames in the evidence of a failure.
+const FRAMES_KEPT: usize = 400;
 
 /// The lines of a journal so far. A last one that is not whole yet is left out; a journal that is
 /// not there yet has none.
@@ -45,6 +49,8 @@ impl Stand for Hall {
         folder: &Path,
     ) -> Result<Vec<String>, Error> {
         let mut files = self.mesh.evidence(folder)?;
+        let (captured, names) = self.captures(Keep::All, folder)?;
+        files.extend(names);
         let mut write = |name: String, contents: &[u8]| -> Result<(), Error> {
             let path = folder.join(&name);
             fs::write(&path, contents).map_err(Error::io(format!("writing {}", path.display())))?;
@@ -53,6 +59,15 @@ impl Stand for Hall {
         };
         let mut detail = self.mesh.detail(&case.id)?;
         detail.ledger = account.rows();
+        let pods = self.mesh.environment().pods();
+        let behind = |pod: &str| self.mesh.sidecar_of(pod).is_ok_and(|sut| sut.is_some());
+        let (mut frames, left_out) =
+            capture::frames(&captured, pods, self.mesh.begun_ns(), &behind);
+        // The end of a story is what explains it.
+        let more = frames.len().saturating_sub(FRAMES_KEPT);
+        frames.drain(..more);
+        detail.frames = frames;
+        detail.left_out += left_out + more as u64;
         let text = serde_json::to_vec_pretty(&detail)
             .map_err(|error| Error::Refused(format!("the detail of {}: {error}", case.id)))?;
         write("detail.json".to_owned(), &text)?;
@@ -60,9 +75,6 @@ impl Stand for Hall {
         if !account.named.is_empty() {
             let named = account.named.join("\n") + "\n";
             write("ledger.txt".to_owned(), named.as_bytes())?;
-        }
-        for (name, bytes) in self.captures()? {
-            write(name, &bytes)?;
         }
         Ok(files
             .into_iter()
@@ -78,7 +90,14 @@ impl Stand for Hall {
         pods.join(", ")
     }
 
+    fn recorded(&self, folder: &Path) -> Result<Vec<String>, Error> {
+        let (_, names) = self.captures(Keep::Wanted, folder)?;
+        Ok(names)
+    }
+
     fn down(self: Box<Self>) -> Result<(), Error> {
+        // It holds sockets of the pods.
+        drop(lock(&self.packets).take());
         self.mesh.down().map(|_| ())
     }
 }

@@ -11,10 +11,14 @@ use super::needs::Offer;
 use super::probe::Probe;
 use super::stand::Hall;
 use super::suite::{Kept, Maker, Stand};
+use crate::capture::{Recorder, Size};
 use crate::environment::{Capability, Topology};
 use crate::mesh::{Between, Mesh, Setting};
 use crate::netns::Options;
 use crate::{Backend, Error, pick};
+
+/// Packets of one pod that are kept while a story is told, in bytes; of more, the oldest go.
+const PACKET_BYTES_MAX: u64 = 16 << 20;
 
 /// Brings meshes up as a run is set.
 pub(super) struct Meshes<'a> {
@@ -190,11 +194,19 @@ impl Maker for Meshes<'_> {
             ..self.setting.clone()
         };
         let mesh = Mesh::up(&story.mesh, &setting)?;
-        Ok(Box::new(Hall::new(
-            mesh,
-            moves(&story.scenario.steps),
-            folder,
-        )))
+        // A proof is meant to fail: nobody looks at its packets.
+        let packets = match mesh.environment().can(Capability::Capture) && bug.is_none() {
+            true => {
+                let below = folder.path().join("packets");
+                let made = std::fs::create_dir_all(&below);
+                made.map_err(Error::io("a folder for packets"))?;
+                let size = Size::bytes(PACKET_BYTES_MAX);
+                Some(Recorder::all(mesh.environment(), &below, size)?)
+            }
+            false => None,
+        };
+        let moves = moves(&story.scenario.steps);
+        Ok(Box::new(Hall::new(mesh, moves, folder, packets)))
     }
 
     fn failed(&self, case: &Case, pods: &str) {

@@ -13,12 +13,16 @@ use super::evidence;
 use super::look::Registry;
 use super::model::{CallStyle, Program};
 use crate::Error;
+use crate::capture::Recorder;
 use crate::mesh::control::Part;
 use crate::mesh::{self, Mesh};
 use crate::relay::RuleId;
 
 /// A mesh, and what was done to it by a story.
 pub(super) struct Hall {
+    /// Packets of every pod, while the story is told. Goes before the mesh: it holds sockets of
+    /// the pods.
+    pub(super) packets: Mutex<Option<Packets>>,
     pub(super) mesh: Mesh,
     pub(super) registry: Registry,
     /// Journals of callers, and the step of each.
@@ -31,6 +35,13 @@ pub(super) struct Hall {
     pub(super) moves: bool,
     /// Where journals stand; goes with the mesh.
     _folder: tempfile::TempDir,
+}
+
+/// Packets that are kept while a story is told, and thrown away when it holds.
+pub(super) struct Packets {
+    pub(super) recorder: Recorder,
+    /// Pods that the story wants kept in any case.
+    pub(super) wanted: BTreeSet<String>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,8 +61,17 @@ pub(super) fn refused(why: impl Into<String>) -> Error {
 }
 
 impl Hall {
-    pub(super) fn new(mesh: Mesh, moves: bool, folder: tempfile::TempDir) -> Hall {
+    pub(super) fn new(
+        mesh: Mesh,
+        moves: bool,
+        folder: tempfile::TempDir,
+        packets: Option<Recorder>,
+    ) -> Hall {
         Hall {
+            packets: Mutex::new(packets.map(|recorder| Packets {
+                recorder,
+                wanted: BTreeSet::new(),
+            })),
             mesh,
             registry: Registry::default(),
             calls: Mutex::default(),

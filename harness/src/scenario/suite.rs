@@ -50,6 +50,9 @@ pub(crate) trait Stand: World {
     /// Writes everything that is needed to understand a failure into a folder; the files.
     fn evidence(&self, case: &Case, account: &Account, folder: &Path)
     -> Result<Vec<String>, Error>;
+    /// Copies packets that the story wants kept in any case into a folder, which is made where
+    /// there are some; the files.
+    fn recorded(&self, folder: &Path) -> Result<Vec<String>, Error>;
     /// Its pods and their addresses, in one line.
     fn pods(&self) -> String;
     /// Ends it.
@@ -317,6 +320,17 @@ fn finish(
             }
         }
         maker.failed(case, &stand.pods());
+    } else if case.kind != CaseKind::Proof {
+        match stand.recorded(&options.artefacts.join(&case.id)) {
+            Ok(names) => {
+                let below = names.into_iter().map(|name| format!("{}/{name}", case.id));
+                case.evidence.extend(below);
+            }
+            Err(error) => {
+                let why = format!("packets that were to be kept: {error}");
+                case.claims.push(Claim::new("record", Verdict::Invalid, why));
+            }
+        }
     }
     if let Err(error) = stand.down() {
         let why = format!("the mesh did not end: {error}");

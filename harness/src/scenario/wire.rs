@@ -1,5 +1,7 @@
 //! Frames on the wire of a pod, as a relay on the leg sees them.
 
+use std::path::Path;
+
 use meshproof_sys::clock::Nanos;
 
 use super::harm;
@@ -7,7 +9,17 @@ use super::probe::WireProbe;
 use super::stand::{Hall, lock};
 use super::world::Look;
 use crate::Error;
+use crate::capture::Captured;
 use crate::relay::Account;
+
+/// Whose packets are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Of every pod.
+    All,
+    /// Of those that a `record` step names.
+    Wanted,
+}
 
 /// Frames that a probe means.
 fn count(account: &Account, probe: &WireProbe) -> u64 {
@@ -21,17 +33,44 @@ fn count(account: &Account, probe: &WireProbe) -> u64 {
 }
 
 impl Hall {
-    /// Keeps the packets of a pod from here on.
+    /// Keeps the packets of a pod whatever comes of the story.
     pub(super) fn capture(&self, pod: &str, _port: Option<u16>) -> Result<(), Error> {
-        Err(Error::Unsupported {
-            missing: format!("a way to keep the packets of pod {pod} for a story"),
-            advice: "look at frames with a `wire` probe".into(),
-        })
+        let mut packets = lock(&self.packets);
+        let Some(packets) = packets.as_mut() else {
+            return Err(Error::Unsupported {
+                missing: format!("a way to keep the packets of pod {pod}"),
+                advice: "use the netns backend, or look at frames with a `wire` probe".into(),
+            });
+        };
+        packets.wanted.insert(pod.to_owned());
+        Ok(())
     }
 
-    /// Captures so far, by the name of their file.
-    pub(super) fn captures(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        Ok(Vec::new())
+    /// Ends the capture and copies what is to be kept into a folder: every pod's packets, or
+    /// those that the story wants. What was captured, and the names of the files.
+    pub(super) fn captures(
+        &self,
+        keep: Keep,
+        folder: &Path,
+    ) -> Result<(Vec<Captured>, Vec<String>), Error> {
+        let Some(packets) = lock(&self.packets).take() else {
+            return Ok(Default::default());
+        };
+        let captured = packets.recorder.stop();
+        let mut names = Vec::new();
+        for one in &captured {
+            if keep == Keep::Wanted && !packets.wanted.contains(&one.at) {
+                continue;
+            }
+            for file in &one.files {
+                let Some(name) = file.file_name() else { continue };
+                let what = || format!("keeping {}", file.display());
+                std::fs::create_dir_all(folder).map_err(Error::io(what()))?;
+                std::fs::copy(file, folder.join(name)).map_err(Error::io(what()))?;
+                names.push(name.to_string_lossy().into_owned());
+            }
+        }
+        Ok((captured, names))
     }
 
     /// Counts frames.

@@ -1,3 +1,5 @@
+//! A story is told until a step does not hold, and says which.
+
 use std::sync::atomic::AtomicU64;
 
 use super::super::account::Account;
