@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
 }
 
 fn read(capture: &str, hop: Option<Hop>) -> Result<Seen, Failure> {
-    let mut captures = Captures::open(&Inputs::of(&[capture])).map_err(unreadable)?;
+    let mut captures = Captures::open(&Inputs::of([capture])).map_err(unreadable)?;
     hop::read(&mut captures, hop).map_err(unreadable)
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use meshproof_harness::mesh::MeshSpec;
-use meshproof_harness::mesh::spec::SHIPPED;
 use meshproof_harness::site::{self, Site};
 use meshproof_harness::sut::{Sut, Suts};
 

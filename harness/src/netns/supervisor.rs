@@ -67,12 +67,15 @@ pub(super) fn run(line: &Arc<Line>) -> Result<u8, Refusal> {
     Ok(0)
 }
 
+/// Pods with what takes their jobs, in the order of the topology.
+type Ready = Vec<(Pod, mpsc::Sender<Job>)>;
+
 /// Bridge, pods, names.
 fn up(
     topology: &Topology,
     line: &Arc<Line>,
     running: &Running,
-) -> Result<(Vec<(Pod, mpsc::Sender<Job>)>, WayOut), Refusal> {
+) -> Result<(Ready, WayOut), Refusal> {
     let pods = topology
         .addressed()
         .map_err(|error| Refusal::Failed(error.to_string()))?;

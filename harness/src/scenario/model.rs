@@ -57,6 +57,10 @@ fn unwritten<T>(value: T) -> Spanned<T> {
 }
 
 /// One step.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a story has few steps, and they are read once"
+)]
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {

@@ -328,7 +328,8 @@ fn finish(
             }
             Err(error) => {
                 let why = format!("packets that were to be kept: {error}");
-                case.claims.push(Claim::new("record", Verdict::Invalid, why));
+                case.claims
+                    .push(Claim::new("record", Verdict::Invalid, why));
             }
         }
     }

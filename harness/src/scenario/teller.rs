@@ -275,9 +275,12 @@ impl<'a> Teller<'a> {
                             scope.spawn(move || self.steps(steps, number, end))
                         })
                         .collect();
-                    let ends = running.into_iter().map(|one| one.join().unwrap_or(false));
-                    // Every branch is waited for.
-                    ends.fold(true, |all, held| all && held)
+                    // Every branch is waited for, whatever the others say.
+                    let ends: Vec<bool> = running
+                        .into_iter()
+                        .map(|one| one.join().unwrap_or(false))
+                        .collect();
+                    !ends.contains(&false)
                 });
                 match all {
                     true => Ok(format!("{} branches held", branches.len())),

@@ -63,7 +63,9 @@ impl Hall {
                 continue;
             }
             for file in &one.files {
-                let Some(name) = file.file_name() else { continue };
+                let Some(name) = file.file_name() else {
+                    continue;
+                };
                 let what = || format!("keeping {}", file.display());
                 std::fs::create_dir_all(folder).map_err(Error::io(what()))?;
                 std::fs::copy(file, folder.join(name)).map_err(Error::io(what()))?;
