@@ -113,6 +113,8 @@ fn told(
     };
     let listing = Listing::of(exchange);
     let service = listing.service.as_deref().unwrap_or_default();
+    // Behind the colon stands the version.
+    let (service, _) = service.split_once(':').unwrap_or((service, ""));
     let service = service.rsplit('.').next().unwrap_or_default();
     let method = listing.method.as_deref().unwrap_or_default();
     let what = match (service, method) {
@@ -144,7 +146,7 @@ fn told(
     }
     if let Some(answered) = &listing.response {
         let mut what = match (&answered.status, answered.status_code) {
-            (_, Some(0)) | (None, None) => String::new(),
+            (_, Some(0 | 200)) | (None, None) => String::new(),
             (Some(status), Some(code)) => format!("status {code} {status}"),
             (Some(status), None) => status.to_string(),
             (None, Some(code)) => format!("status {code}"),
