@@ -376,7 +376,7 @@ fn cells_that_nothing_was_heard_of_are_given_up() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// One cause of one to three values, found exactly, with few cells.
     #[test]
@@ -413,7 +413,9 @@ proptest! {
         } else {
             let words: Vec<String> = names.iter().map(|(a, v)| format!("{a}={v}")).collect();
             prop_assert_eq!(&solved.lines, &[format!("{}: lost", words.join(" ∧ "))]);
-            prop_assert!(solved.extra <= 40, "{} more cells", solved.extra);
+            // A few for each value that might have been a part of it.
+            let most = 16 + 2 * counts.iter().sum::<usize>();
+            prop_assert!(solved.extra <= most, "{} more cells, at most {most}", solved.extra);
         }
     }
 
