@@ -1,6 +1,6 @@
 //! Packets of pods, kept in files while something runs in them.
 //!
-//! - [`Recorder`]: all pods of an environment at once, on one thread: for scenarios and cells.
+//! - [`Recorder`]: all pods of an environment at once, on one thread: for stories.
 //! - [`live`]: one link, by libpcap: for `meshproof capture`.
 //! - [`Ring`]: the files of either.
 //! - [`frames`]: what was captured, decoded for a reader.
