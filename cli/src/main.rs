@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     if let Some(code) = meshproof_harness::netns::stage(std::env::args_os().skip(1)) {
         return code;
     }
+    if let Some(code) = meshproof_fault::keeper::stage(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

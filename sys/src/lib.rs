@@ -9,6 +9,7 @@
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
 //! - [`packets`]: packets as they pass the links of a network.
 //! - [`limits`]: how many descriptors this process may have.
+//! - [`signals`]: signals as something that is waited for.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
 //! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
@@ -22,6 +23,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod packets;
 pub mod poll;
+pub mod signals;
 pub mod socket;
 pub mod timer;
 pub mod wake;

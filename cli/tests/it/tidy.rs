@@ -8,19 +8,23 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 900;
 
 /// Who may use whom: the arrows of ARCHITECTURE.md. What is tested may use more.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("sys", &[]),
     ("input", &[]),
     ("record", &["input"]),
     ("replay", &["wire", "record", "input", "sys"]),
     ("proxy", &["wire", "input", "sys"]),
-    ("harness", &["replay", "wire", "record", "input", "sys"]),
+    ("fault", &["wire", "record", "input", "sys"]),
+    (
+        "harness",
+        &["fault", "replay", "wire", "record", "input", "sys"],
+    ),
     ("fixtures", &["sys", "wire"]),
     (
         "cli",
         &[
-            "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
+            "fault", "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
         ],
     ),
 ];

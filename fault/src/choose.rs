@@ -1,0 +1,106 @@
+//! Which way a fault is done, and which frames a share of a hundred means.
+
+use crate::spec::Subject;
+use crate::{Backend, Error, Plan, Refusal, Scene, Spec, Way};
+
+/// Asks the ways in order; the first that can do exactly this here is it. Where the fault names a
+/// way, only that one is asked.
+///
+/// [`Error::Unsupported`] where some way could on another machine, [`Error::Refused`] where none
+/// could on any.
+pub fn choose(
+    ways: &[Box<dyn Backend>],
+    spec: &Spec,
+    scene: &Scene,
+) -> Result<(usize, Plan), Error> {
+    let wanted = spec.way.map(|way| way.value);
+    let mut refusals: Vec<(Way, Refusal)> = Vec::new();
+    for (index, backend) in ways.iter().enumerate() {
+        let way = backend.way();
+        if wanted.is_some_and(|wanted| wanted != way) {
+            continue;
+        }
+        match backend.preflight(spec, scene) {
+            Ok(mut plan) => {
+                plan.why = reason(way, wanted, &refusals);
+                plan.passed_over = refusals;
+                return Ok((index, plan));
+            }
+            Err(refusal) => refusals.push((way, refusal)),
+        }
+    }
+    Err(none(spec, wanted, refusals))
+}
+
+fn reason(way: Way, wanted: Option<Way>, refusals: &[(Way, Refusal)]) -> String {
+    let about = way.about();
+    match (wanted, refusals) {
+        (Some(_), _) => format!("{way} was asked for: {about}"),
+        (None, []) => format!("{way} is the best way there is: {about}"),
+        (None, refusals) => {
+            let before: Vec<String> = refusals
+                .iter()
+                .map(|(way, refusal)| format!("{way} {refusal}"))
+                .collect();
+            format!("{way}: {about}; {}", before.join("; "))
+        }
+    }
+}
+
+fn none(spec: &Spec, wanted: Option<Way>, refusals: Vec<(Way, Refusal)>) -> Error {
+    let told = |refusals: &[(Way, Refusal)]| {
+        let told: Vec<String> = refusals
+            .iter()
+            .map(|(way, refusal)| format!("{way} {refusal}"))
+            .collect();
+        told.join("; ")
+    };
+    let lacking = refusals.iter().find_map(|(way, refusal)| match refusal {
+        Refusal::Missing { missing, advice } => Some((way, missing, advice)),
+        Refusal::Inexact(_) => None,
+    });
+    if let Some((way, missing, advice)) = lacking {
+        return Error::Unsupported {
+            missing: format!("{missing}, for {way}"),
+            advice: advice.clone(),
+        };
+    }
+    if !refusals.is_empty() {
+        return Error::Refused(format!("no way does exactly `{spec}`: {}", told(&refusals)));
+    }
+    Error::Refused(match (wanted, spec.subject()) {
+        (Some(way), _) => format!("{way} is no way of a keeper: it belongs to an environment"),
+        (None, subject) => {
+            format!("`{spec}` happens to {subject}: no keeper can do it from outside")
+        }
+    })
+}
+
+/// Whether a share of a hundred means this frame: by a hash of seed, connection and number of the
+/// frame, so that it is the same one on every run, whatever came in between.
+///
+/// ```
+/// use meshproof_fault::choose::picks;
+///
+/// let picked = (1..=1000).filter(|frame| picks(25.0, 7, "10.0.0.1:1 10.0.0.2:2", *frame));
+/// assert_eq!(picked.count(), 260);
+/// ```
+pub fn picks(percent: f64, seed: u64, connection: &str, frame: u64) -> bool {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&frame.to_le_bytes());
+    hasher.update(connection.as_bytes());
+    let hash = hasher.finalize();
+    let mut front = [0; 8];
+    for (to, from) in front.iter_mut().zip(hash.as_bytes()) {
+        *to = *from;
+    }
+    // 53 bits are what a float holds exactly.
+    let share = (u64::from_le_bytes(front) >> 11) as f64 / (1_u64 << 53) as f64;
+    share * 100.0 < percent
+}
+
+/// Whether a keeper may be asked at all.
+pub fn is_of_keepers(spec: &Spec) -> bool {
+    spec.subject() != Subject::Frames
+}

@@ -1,0 +1,258 @@
+//! The keeper of a fault: our own executable run again, one thread, in the network of the fault.
+//!
+//! It makes the plan, does it, and holds it. It heals and ends when it is told to, when the time
+//! is over, when the run has ended (the line hangs up, or its pidfd says so), when the run gives
+//! no sign of life (SIGSTOP), and on SIGTERM, SIGINT and SIGHUP.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use meshproof_sys::clock::Nanos;
+use meshproof_sys::signals::Signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::choose::choose;
+use crate::talk::{Line, Order, Word};
+use crate::{Ending, Error, Evidence, Hold, Plan, Scene, backend};
+
+/// The first argument of a stage; the second is its name.
+const STAGE: &str = "__fault";
+
+const KEEPER: &str = "keeper";
+
+/// The arguments that make our own executable a keeper.
+pub fn arguments() -> Vec<OsString> {
+    vec![STAGE.into(), KEEPER.into()]
+}
+
+/// Runs a stage, where the arguments (without the program's own name) ask for one: the first
+/// thing that `main` does, before there is any other thread.
+pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    if arguments.next()? != STAGE {
+        return None;
+    }
+    let name = arguments.next().unwrap_or_default();
+    Some(ExitCode::from(run(&name)))
+}
+
+fn run(name: &OsStr) -> u8 {
+    const USAGE: u8 = 2;
+    // Only a person who tries it comes here without.
+    if name != KEEPER {
+        return USAGE;
+    }
+    let Ok(line) = line() else {
+        return USAGE;
+    };
+    match Keeper::new(line).and_then(|mut keeper| keeper.run()) {
+        Ok(()) => 0,
+        // A run that is gone needs no reason, and to another it was said.
+        Err(_) => 1,
+    }
+}
+
+fn line() -> io::Result<Line> {
+    let fd = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::net::sockopt::socket_type(&fd)?;
+    let socket = UnixStream::from(fd);
+    // A run that stands still reads nothing, and must not hold up the healing.
+    socket.set_write_timeout(Some(Duration::from_secs(1)))?;
+    Ok(Line::new(socket))
+}
+
+struct Keeper {
+    line: Line,
+    signals: Signals,
+    standby: Option<(Plan, usize, Scene)>,
+    held: Option<Held>,
+}
+
+/// A fault in force.
+struct Held {
+    hold: Box<dyn Hold>,
+    since: Nanos,
+    until: Nanos,
+    silence: Duration,
+    heard: Nanos,
+}
+
+/// What ended a wait.
+enum Event {
+    Said,
+    Ends(Ending),
+    Nothing,
+}
+
+impl Keeper {
+    fn new(line: Line) -> io::Result<Keeper> {
+        Ok(Keeper {
+            line,
+            signals: Signals::of_the_end()?,
+            standby: None,
+            held: None,
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let run = rustix::net::sockopt::socket_peercred(self.line.socket())
+            .ok()
+            // One that is in no namespace of ours has no number here; then the line alone tells.
+            .and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()).ok());
+        loop {
+            let ending = match self.wait(run.as_ref().map(AsFd::as_fd))? {
+                Event::Nothing => continue,
+                Event::Ends(ending) => ending,
+                Event::Said => match self.listen()? {
+                    Some(ending) => ending,
+                    None => continue,
+                },
+            };
+            return self.end(ending);
+        }
+    }
+
+    fn wait(&mut self, run: Option<std::os::fd::BorrowedFd<'_>>) -> io::Result<Event> {
+        let now = Nanos::now();
+        let mut next = None::<Nanos>;
+        if let Some(held) = &mut self.held {
+            let silent = held.heard + held.silence;
+            if now >= held.until {
+                return Ok(Event::Ends(Ending::Limit));
+            }
+            let tick = held.hold.tick(now);
+            next = [Some(held.until), Some(silent), tick]
+                .into_iter()
+                .flatten()
+                .min();
+        }
+        let timeout =
+            next.and_then(|at| Timespec::try_from(Duration::from_nanos(at.since(now))).ok());
+        let mut watched = vec![
+            PollFd::from_borrowed_fd(self.line.socket().as_fd(), PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        watched.extend(run.map(|run| PollFd::from_borrowed_fd(run, PollFlags::IN)));
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(watched);
+        let [said, told, gone] = [0, 1, 2].map(|at| ready.get(at) == Some(&true));
+        if told {
+            return Ok(Event::Ends(Ending::Told));
+        }
+        // What it said before it went counts: it may have been an order to heal.
+        if said {
+            return Ok(Event::Said);
+        }
+        if gone {
+            return Ok(Event::Ends(Ending::RunGone));
+        }
+        let now = Nanos::now();
+        match &self.held {
+            Some(held) if now >= held.until => Ok(Event::Ends(Ending::Limit)),
+            Some(held) if now >= held.heard + held.silence => Ok(Event::Ends(Ending::RunSilent)),
+            _ => Ok(Event::Nothing),
+        }
+    }
+
+    /// Reads what was said and answers it; why it is over, where it is.
+    fn listen(&mut self) -> io::Result<Option<Ending>> {
+        if !self.line.fill()? {
+            return Ok(Some(Ending::RunGone));
+        }
+        while let Some(order) = self.line.take::<Order>()? {
+            if let Some(held) = &mut self.held {
+                held.heard = Nanos::now();
+            }
+            let answer = match order {
+                Order::Beat => continue,
+                Order::Heal => return Ok(Some(Ending::Healed)),
+                Order::Plan { spec, scene } => {
+                    choose(&backend::all(), &spec, &scene).map(|(index, plan)| {
+                        self.standby = Some((plan.clone(), index, scene));
+                        Word::Planned(Box::new(plan))
+                    })
+                }
+                Order::Apply {
+                    limit_ms,
+                    silence_ms,
+                } => self.apply(limit_ms, silence_ms),
+                Order::Evidence => self.evidence().map(Word::Met),
+            };
+            let answer = answer.unwrap_or_else(refusal);
+            self.line.send(&answer)?;
+        }
+        Ok(None)
+    }
+
+    fn apply(&mut self, limit_ms: u64, silence_ms: u64) -> Result<Word, Error> {
+        let Some((plan, index, scene)) = self.standby.take() else {
+            return Err(Error::Refused("there is no plan, or it was done".into()));
+        };
+        let backends = backend::all();
+        let backend = backends
+            .get(index)
+            .ok_or_else(|| Error::Refused("its way is gone".into()))?;
+        let hold = backend.apply(&plan, &scene)?;
+        let now = Nanos::now();
+        self.held = Some(Held {
+            hold,
+            since: now,
+            until: now + Duration::from_millis(limit_ms),
+            silence: Duration::from_millis(silence_ms),
+            heard: now,
+        });
+        Ok(Word::Applied { at_ns: now.0 })
+    }
+
+    fn evidence(&mut self) -> Result<Evidence, Error> {
+        let Some(held) = &mut self.held else {
+            return Err(Error::Refused("no fault is in force".into()));
+        };
+        let evidence = held.hold.evidence()?;
+        Ok(Evidence {
+            since_ns: held.since.0,
+            ..evidence
+        })
+    }
+
+    /// Heals what is held, says what came of it, and is done.
+    fn end(&mut self, ending: Ending) -> io::Result<()> {
+        let Some(mut held) = self.held.take() else {
+            return Ok(());
+        };
+        // Counters go with the rules; what cannot be read is no reason to let them stand.
+        let evidence = held.hold.evidence();
+        let healed = held.hold.heal();
+        let word = match (evidence, healed) {
+            (Ok(evidence), Ok(residue)) => Word::Healed {
+                evidence: Evidence {
+                    since_ns: held.since.0,
+                    until_ns: Some(Nanos::now().0),
+                    ending: Some(ending),
+                    ..evidence
+                },
+                residue,
+            },
+            (Err(error), _) | (_, Err(error)) => refusal(error),
+        };
+        self.line.send(&word)
+    }
+}
+
+fn refusal(error: Error) -> Word {
+    match error {
+        Error::Unsupported { missing, advice } => Word::Unsupported { missing, advice },
+        other => Word::Refused {
+            why: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,265 @@
+//! What goes wrong, as it is written: in a step of a story, in a file, on the command line.
+//!
+//! ```
+//! use meshproof_fault::Spec;
+//!
+//! let text = "{kind: drop, from: app, port: 12199, for: 30s}";
+//! let spec = Spec::parse("fault.yaml", text).expect("a fault");
+//! assert_eq!(spec.to_string(), "drop packets from the app, port 12199");
+//!
+//! let problem = Spec::parse("fault.yaml", "{kind: drop, nth: 3, only: payload}").unwrap_err();
+//! assert_eq!(problem.code_name(), "fault::packets_and_frames");
+//! ```
+
+mod check;
+mod say;
+mod words;
+
+use ipnet::IpNet;
+use meshproof_input::{Millis, Net, Problem, Spanned};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use words::{
+    Dependency, Frames, Kind, Listener, Muted, Only, Program, Protocol, Side, Subject, Version,
+};
+
+use crate::Way;
+
+/// Longest time that a fault may be asked for, in milliseconds: a day.
+pub const FOR_MS_MAX: u64 = 24 * 3_600_000;
+
+/// Connections that `limit` may leave at most.
+pub const CONNECTIONS_MAX: u32 = 1_000_000;
+
+/// Something that goes wrong.
+///
+/// With `port` it happens to what is on the way between two programs, else to a program or a pod.
+/// As soon as one of `frame`, `protocol`, `service`, `method`, `nth`, `last`, `percent` is named,
+/// or the kind is one that only frames know, it happens to frames; otherwise to packets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What `heal` calls it: letters, digits and hyphens; made up where it is not named.
+    #[serde(default)]
+    pub id: Option<Spanned<String>>,
+    /// What.
+    pub kind: Spanned<Kind>,
+    /// Where: a pod. On the command line the place is an option.
+    #[serde(default)]
+    pub pod: Option<Spanned<String>>,
+    /// Which program of the pod, for faults of programs.
+    #[serde(default)]
+    pub program: Program,
+    /// Only what this side sends; none: both.
+    #[serde(default)]
+    pub from: Option<Spanned<Side>>,
+    /// Only what goes to this side: the same as `from` the other.
+    #[serde(default)]
+    pub to: Option<Spanned<Side>>,
+    /// The port that is listened at: `12199` between sidecar and app.
+    #[serde(default)]
+    pub port: Option<Spanned<u16>>,
+    /// Only connections that were opened from this port.
+    #[serde(default)]
+    pub source_port: Option<Spanned<u16>>,
+    /// Who listens at `port`: the pod itself, or somebody elsewhere.
+    #[serde(default)]
+    pub listener: Option<Spanned<Listener>>,
+    /// Only connections with these addresses at the other end.
+    #[serde(default)]
+    pub peer: Option<Spanned<Net>>,
+    /// Only packets of this version of IP; none: both.
+    #[serde(default)]
+    pub ip: Option<Spanned<Version>>,
+    /// Only these packets; none: all. Not beside what is said of frames.
+    #[serde(default)]
+    pub only: Option<Spanned<Only>>,
+    /// Only frames of this sort.
+    #[serde(default)]
+    pub frame: Option<Spanned<Frames>>,
+    /// Only frames of this protocol.
+    #[serde(default)]
+    pub protocol: Option<Spanned<Protocol>>,
+    /// Only frames of calls of this service, in short or in full.
+    #[serde(default)]
+    pub service: Option<Spanned<String>>,
+    /// Only frames of calls of this method.
+    #[serde(default)]
+    pub method: Option<Spanned<String>>,
+    /// Only the n-th frame that all this holds for, counted from 1; with `last`, from this one on.
+    #[serde(default)]
+    pub nth: Option<Spanned<u64>>,
+    /// The last frame, counted as with `nth`.
+    #[serde(default)]
+    pub last: Option<Spanned<u64>>,
+    /// Only so many of a hundred frames, picked by `seed`, connection and number of the frame:
+    /// the same ones on every run.
+    #[serde(default)]
+    pub percent: Option<Spanned<f64>>,
+    /// The seed of `percent`; 0 where it is not named.
+    #[serde(default)]
+    pub seed: Option<Spanned<u64>>,
+    /// How much later, for `delay` and `slow`.
+    #[serde(default)]
+    pub by: Option<Spanned<Millis>>,
+    /// The byte of the frame, counted from 0, for `truncate` (the first one that is missing) and
+    /// `flip`.
+    #[serde(default)]
+    pub byte: Option<Spanned<u64>>,
+    /// What the byte is combined with by exclusive or, for `flip`; 255 where it is not named.
+    #[serde(default)]
+    pub mask: Option<Spanned<u8>>,
+    /// Connections that are let through, for `limit`.
+    #[serde(default)]
+    pub connections: Option<Spanned<u32>>,
+    /// What is left unanswered, for `mute` without `port`.
+    #[serde(default)]
+    pub what: Option<Muted>,
+    /// Which methods, for `throw` and `error`; none: `hello`.
+    #[serde(default)]
+    pub methods: Vec<Spanned<String>>,
+    /// The folder whose disk is meant, for faults of disks.
+    #[serde(default)]
+    pub folder: Option<Spanned<String>>,
+    /// After this time it is healed, whoever has forgotten it. In a story the time of the story
+    /// is the limit; elsewhere it must be named.
+    #[serde(default, rename = "for")]
+    pub during: Option<Spanned<Millis>>,
+    /// In this way and no other; none: the best that can do exactly this here.
+    #[serde(default)]
+    pub way: Option<Spanned<Way>>,
+}
+
+impl Spec {
+    /// Reads and checks one. `name` is the file's name, for showing.
+    pub fn parse(name: &str, text: &str) -> Result<Spec, Problem> {
+        let spec: Spec = meshproof_input::parse(name, text)?;
+        spec.check(name, text)?;
+        Ok(spec)
+    }
+
+    /// The JSON schema.
+    pub fn schema() -> String {
+        meshproof_input::schema::<Spec>("A fault")
+    }
+
+    /// A fault of this kind of which nothing else is said.
+    pub fn new(kind: Kind) -> Spec {
+        Spec {
+            id: None,
+            kind: unwritten(kind),
+            pod: None,
+            program: Program::default(),
+            from: None,
+            to: None,
+            port: None,
+            source_port: None,
+            listener: None,
+            peer: None,
+            ip: None,
+            only: None,
+            frame: None,
+            protocol: None,
+            service: None,
+            method: None,
+            nth: None,
+            last: None,
+            percent: None,
+            seed: None,
+            by: None,
+            byte: None,
+            mask: None,
+            connections: None,
+            what: None,
+            methods: Vec::new(),
+            folder: None,
+            during: None,
+            way: None,
+        }
+    }
+
+    /// What it happens to.
+    pub fn subject(&self) -> Subject {
+        let frames = self.frame.is_some()
+            || self.protocol.is_some()
+            || self.service.is_some()
+            || self.method.is_some()
+            || self.nth.is_some()
+            || self.last.is_some()
+            || self.percent.is_some();
+        match self.kind.value.dependency() {
+            Dependency::Program => Subject::Program,
+            Dependency::App if self.port.is_none() => Subject::Program,
+            Dependency::Disk => Subject::Disk,
+            Dependency::Pod => Subject::Pod,
+            Dependency::Frames | Dependency::App => Subject::Frames,
+            Dependency::Packets => Subject::Packets,
+            Dependency::Either if frames => Subject::Frames,
+            Dependency::Either => Subject::Packets,
+        }
+    }
+
+    /// Whose packets or frames, of those who opened the connection and those who accepted it;
+    /// none: both. At 12220 the app opens, everywhere else it is the one who accepts.
+    pub fn sender(&self) -> Option<Sender> {
+        const APP_OPENS: u16 = 12220;
+        let opens = self.port.is_some_and(|port| port.value == APP_OPENS);
+        let sender = |side: Side| match (side, opens) {
+            (Side::Client, _) | (Side::Sidecar, false) | (Side::App, true) => Sender::Opener,
+            (Side::Server, _) | (Side::App, false) | (Side::Sidecar, true) => Sender::Listener,
+        };
+        match (self.from, self.to) {
+            (Some(from), _) => Some(sender(from.value)),
+            (None, Some(to)) => Some(sender(to.value).other()),
+            (None, None) => None,
+        }
+    }
+
+    /// Who listens at the port, said or not.
+    pub fn listens(&self) -> Listener {
+        self.listener.map_or(Listener::Here, |it| it.value)
+    }
+
+    /// The network of the other end, where one is named.
+    pub fn peer(&self) -> Option<IpNet> {
+        self.peer.map(|peer| peer.value.0)
+    }
+
+    /// Frames that it may count for: the first and the last, counted from 1.
+    pub fn span(&self) -> (u64, Option<u64>) {
+        match (self.nth, self.last) {
+            (Some(nth), None) => (nth.value, Some(nth.value)),
+            (Some(nth), Some(last)) => (nth.value, Some(last.value)),
+            (None, last) => (1, last.map(|last| last.value)),
+        }
+    }
+}
+
+/// Who sends, on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sender {
+    /// Who opened it.
+    Opener,
+    /// Who accepted it.
+    Listener,
+}
+
+impl Sender {
+    /// The other one.
+    pub fn other(self) -> Sender {
+        match self {
+            Sender::Opener => Sender::Listener,
+            Sender::Listener => Sender::Opener,
+        }
+    }
+}
+
+/// A value that stands nowhere in the text.
+fn unwritten<T>(value: T) -> Spanned<T> {
+    Spanned {
+        value,
+        span: meshproof_input::Span::default(),
+    }
+}

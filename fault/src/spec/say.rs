@@ -1,0 +1,75 @@
+//! A fault in one line.
+
+use std::fmt;
+
+use super::{Listener, Spec, Subject};
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        let subject = self.subject();
+        match subject {
+            Subject::Packets => {
+                match self.only {
+                    Some(only) => write!(f, " {only} packets")?,
+                    None => f.write_str(" packets")?,
+                }
+                if let Some(version) = self.ip {
+                    write!(f, " of IP{version}")?;
+                }
+            }
+            Subject::Frames => {
+                if let Some(protocol) = self.protocol {
+                    write!(f, " {protocol}")?;
+                }
+                match self.frame {
+                    Some(frame) => write!(f, " {frame} frames")?,
+                    None => f.write_str(" frames")?,
+                }
+                match self.span() {
+                    (1, None) => {}
+                    (first, None) => write!(f, " from {first}")?,
+                    (first, Some(last)) if first == last => write!(f, " number {first}")?,
+                    (first, Some(last)) => write!(f, " {first} to {last}")?,
+                }
+                if let Some(percent) = self.percent {
+                    write!(f, ", {percent} % of them")?;
+                }
+            }
+            Subject::Program => write!(f, " the {}", self.program)?,
+            Subject::Pod => f.write_str(" the pod off")?,
+            Subject::Disk => f.write_str(" disk")?,
+        }
+        if let Some(connections) = self.connections {
+            write!(f, " beyond {connections} connections")?;
+        }
+        if let Some(by) = self.by {
+            write!(f, " by {} ms", by.value.0)?;
+        }
+        if let Some(from) = self.from {
+            write!(f, " from the {from}")?;
+        }
+        if let Some(to) = self.to {
+            write!(f, " to the {to}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ", port {port}")?;
+            if self.listens() == Listener::Elsewhere {
+                f.write_str(" elsewhere")?;
+            }
+        }
+        if let Some(port) = self.source_port {
+            write!(f, ", opened from port {port}")?;
+        }
+        if let Some(peer) = self.peer() {
+            write!(f, ", other end {peer}")?;
+        }
+        if let Some(folder) = &self.folder {
+            write!(f, " at {folder}")?;
+        }
+        if let Some(pod) = &self.pod {
+            write!(f, ", pod {pod}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! The words of which a fault is made.
+
+words! {
+    /// What goes wrong.
+    Kind {
+        /// Packets or frames do not arrive.
+        Drop = "drop",
+        /// Packets are answered with a reset: their sender's connection ends, the other end does
+        /// not learn of it (half-open).
+        Reject = "reject",
+        /// No more than so many connections.
+        Limit = "limit",
+        /// The pod has no network any more but its own loopback.
+        Cut = "cut",
+        /// Frames wait.
+        Delay = "delay",
+        /// Frames come twice.
+        Duplicate = "duplicate",
+        /// Frames change places with the next one.
+        Reorder = "reorder",
+        /// A frame is cut, and its connection closed.
+        Truncate = "truncate",
+        /// A byte of a frame is another.
+        Flip = "flip",
+        /// The connection is closed after the frame.
+        Close = "close",
+        /// Neither the frame nor what follows arrives, and nothing is lost.
+        Stall = "stall",
+        /// Neither the frame nor what follows arrives. Without `port`: an app that does not answer.
+        Mute = "mute",
+        /// SIGKILL; healed by a new start.
+        Kill = "kill",
+        /// SIGTERM, the graceful end; healed by a new start.
+        Stop = "stop",
+        /// The program stands still.
+        Pause = "pause",
+        /// An app's answers wait.
+        Slow = "slow",
+        /// An app's methods throw.
+        Throw = "throw",
+        /// An app's methods are not run: an error of the server.
+        Error = "error",
+        /// An app reads nothing any more.
+        Hang = "hang",
+        /// Less processor time.
+        Cpu = "cpu",
+        /// Less memory.
+        Memory = "memory",
+        /// No further descriptors.
+        Descriptors = "descriptors",
+        /// The disk is full.
+        Full = "full",
+        /// The disk takes no writes.
+        ReadOnly = "read-only",
+    }
+}
+
+/// What a kind of fault happens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dependency {
+    /// Packets alone.
+    Packets,
+    /// Frames alone.
+    Frames,
+    /// Frames where something is said of frames, else packets.
+    Either,
+    /// Frames with a port, an order to the app without.
+    App,
+    /// A program.
+    Program,
+    /// A whole pod.
+    Pod,
+    /// A disk.
+    Disk,
+}
+
+impl Kind {
+    /// What it happens to.
+    pub fn dependency(self) -> Dependency {
+        match self {
+            Kind::Reject | Kind::Limit => Dependency::Packets,
+            Kind::Drop => Dependency::Either,
+            Kind::Delay
+            | Kind::Duplicate
+            | Kind::Reorder
+            | Kind::Truncate
+            | Kind::Flip
+            | Kind::Close
+            | Kind::Stall => Dependency::Frames,
+            Kind::Mute => Dependency::App,
+            Kind::Kill
+            | Kind::Stop
+            | Kind::Pause
+            | Kind::Slow
+            | Kind::Throw
+            | Kind::Error
+            | Kind::Hang
+            | Kind::Cpu
+            | Kind::Memory
+            | Kind::Descriptors => Dependency::Program,
+            Kind::Cut => Dependency::Pod,
+            Kind::Full | Kind::ReadOnly => Dependency::Disk,
+        }
+    }
+
+    /// One sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Kind::Drop => "packets, or exact frames, do not arrive",
+            Kind::Reject => {
+                "packets are answered with a reset; the other end stays behind, half-open"
+            }
+            Kind::Limit => "connections beyond so many are refused",
+            Kind::Cut => "the pod has no network but its own loopback",
+            Kind::Delay => "frames wait",
+            Kind::Duplicate => "frames come twice",
+            Kind::Reorder => "frames change places",
+            Kind::Truncate => "a frame is cut, and its connection closed",
+            Kind::Flip => "a byte of a frame is another",
+            Kind::Close => "the connection is closed after the frame",
+            Kind::Stall => "neither the frame nor what follows arrives, and nothing is lost",
+            Kind::Mute => "neither the frame nor what follows arrives; an app does not answer",
+            Kind::Kill => "SIGKILL; healed by a new start",
+            Kind::Stop => "SIGTERM, the graceful end; healed by a new start",
+            Kind::Pause => "the program stands still",
+            Kind::Slow => "an app's answers wait",
+            Kind::Throw => "an app's methods throw",
+            Kind::Error => "an app's methods are not run: an error of the server",
+            Kind::Hang => "an app reads nothing any more",
+            Kind::Cpu => "less processor time",
+            Kind::Memory => "less memory",
+            Kind::Descriptors => "no further descriptors",
+            Kind::Full => "the disk is full",
+            Kind::ReadOnly => "the disk takes no writes",
+        }
+    }
+}
+
+words! {
+    /// One side of a connection.
+    Side {
+        /// The app.
+        App = "app",
+        /// The sidecar.
+        Sidecar = "sidecar",
+        /// Whoever opened the connection.
+        Client = "client",
+        /// Whoever accepted it.
+        Server = "server",
+    }
+}
+
+words! {
+    /// Who listens at a port.
+    Listener {
+        /// Somebody in the pod: the port is one of its own.
+        Here = "here",
+        /// Somebody elsewhere: the pod is a client.
+        Elsewhere = "elsewhere",
+    }
+}
+
+words! {
+    /// A version of IP.
+    Version {
+        /// Version 4.
+        V4 = "v4",
+        /// Version 6.
+        V6 = "v6",
+    }
+}
+
+words! {
+    /// Which packets.
+    Only {
+        /// The first packet of a connection: new connections fail, those that stand go on.
+        New = "new",
+        /// Packets of connections that stand when the fault begins: new connections pass.
+        Established = "established",
+        /// Packets that carry bytes: the acknowledgements pass, so nobody sees an error of sending.
+        Payload = "payload",
+        /// The answer to the first packet: the connection stands at one end.
+        SynAck = "syn-ack",
+        /// The end of a connection: the other end does not learn of it.
+        Fin = "fin",
+        /// Resets.
+        Rst = "rst",
+    }
+}
+
+words! {
+    /// Sorts of frames.
+    Frames {
+        /// A call that expects an answer.
+        Request = "request",
+        /// A call that expects none.
+        Oneway = "oneway",
+        /// The answer to a call.
+        Response = "response",
+        /// A heartbeat, or the answer to one: the direction tells which.
+        Heartbeat = "heartbeat",
+        /// The server asks for nothing more.
+        Goaway = "goaway",
+    }
+}
+
+words! {
+    /// Protocols of frames.
+    Protocol {
+        /// BOLT v1.
+        BoltV1 = "bolt-v1",
+        /// BOLT v2.
+        BoltV2 = "bolt-v2",
+        /// TR.
+        Tr = "tr",
+    }
+}
+
+words! {
+    /// What an app leaves unanswered.
+    Muted {
+        /// Heartbeats alone: the app works and looks dead.
+        Heartbeats = "heartbeats",
+        /// Everything.
+        Everything = "everything",
+    }
+}
+
+words! {
+    /// Which program of a pod.
+    Program {
+        /// The app.
+        App = "app",
+        /// The sidecar.
+        Sidecar = "sidecar",
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro that makes the enum marks no variant"
+)]
+impl Default for Program {
+    fn default() -> Program {
+        Program::App
+    }
+}
+
+words! {
+    /// What a fault happens to.
+    Subject {
+        /// Packets.
+        Packets = "packets",
+        /// Frames.
+        Frames = "frames",
+        /// A program.
+        Program = "program",
+        /// A whole pod.
+        Pod = "pod",
+        /// A disk.
+        Disk = "disk",
+    }
+}

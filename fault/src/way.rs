@@ -1,0 +1,113 @@
+//! How a fault can be done.
+
+words! {
+    /// How a fault is done.
+    Way {
+        /// A table of nftables that its keeper's socket owns: the kernel removes it with the keeper.
+        NftOwner = "nft-owner",
+        /// Rules of iptables that are nftables inside; journalled, since they outlive everybody.
+        IptablesNft = "iptables-nft",
+        /// Rules of the old iptables; journalled, since they outlive everybody.
+        IptablesLegacy = "iptables-legacy",
+        /// The pod's links are taken out of its network and held by the keeper.
+        Cut = "cut",
+        /// A relay on the leg, which knows frames; it belongs to the environment.
+        Relay = "relay",
+        /// Frames of connections that stand, by eBPF.
+        Sockhash = "sockhash",
+        /// A link of which every packet passes through the keeper.
+        Tap = "tap",
+        /// The kernel's own queueing discipline for bad links.
+        Netem = "netem",
+        /// A signal to a program.
+        Signal = "signal",
+        /// The program is traced and held; it goes on when its tracer ends.
+        Trace = "trace",
+        /// Children that take processor time or memory.
+        Burner = "burner",
+        /// A limit of the kernel for the program.
+        Limits = "limits",
+        /// The app is told to, by its own control.
+        AppOrder = "app-order",
+        /// A file without a name that fills the disk.
+        Filler = "filler",
+        /// A mount over the folder, in a mount namespace of its own.
+        Mount = "mount",
+    }
+}
+
+impl Way {
+    /// What becomes of the fault when run and keeper are killed in one moment.
+    pub fn when_all_are_killed(self) -> Afterlife {
+        match self {
+            Way::IptablesNft | Way::IptablesLegacy | Way::Netem => Afterlife::Journalled,
+            Way::Signal | Way::AppOrder => Afterlife::Stays,
+            Way::NftOwner
+            | Way::Cut
+            | Way::Relay
+            | Way::Sockhash
+            | Way::Tap
+            | Way::Trace
+            | Way::Burner
+            | Way::Limits
+            | Way::Filler
+            | Way::Mount => Afterlife::Gone,
+        }
+    }
+
+    /// One sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Way::NftOwner => "a table of nftables that goes with its keeper",
+            Way::IptablesNft => "rules of iptables over nftables, journalled",
+            Way::IptablesLegacy => "rules of the old iptables, journalled",
+            Way::Cut => "links taken out of the pod, held by the keeper",
+            Way::Relay => "a relay of the environment that knows frames",
+            Way::Sockhash => "frames of connections that stand, by eBPF",
+            Way::Tap => "a link whose packets pass through the keeper",
+            Way::Netem => "the kernel's discipline for bad links",
+            Way::Signal => "a signal",
+            Way::Trace => "a tracer that holds the program",
+            Way::Burner => "children that take what there is",
+            Way::Limits => "a limit of the kernel",
+            Way::AppOrder => "an order to the app",
+            Way::Filler => "a file without a name that fills the disk",
+            Way::Mount => "a mount in a namespace of its own",
+        }
+    }
+}
+
+words! {
+    /// What becomes of a fault when everybody who knows of it is killed.
+    Afterlife {
+        /// The kernel takes it away.
+        Gone = "gone",
+        /// It stays; the journal tells what and where, and `heal` takes it away.
+        Journalled = "journalled",
+        /// It stays until somebody undoes it.
+        Stays = "stays",
+    }
+}
+
+/// Why a way is not gone.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Refusal {
+    /// It cannot do exactly this, on any machine.
+    Inexact(String),
+    /// This machine lacks something.
+    Missing {
+        /// What is missing, and how that was found out.
+        missing: String,
+        /// What to do.
+        advice: String,
+    },
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Inexact(why) => f.write_str(why),
+            Refusal::Missing { missing, advice } => write!(f, "lacks {missing}: {advice}"),
+        }
+    }
+}
