@@ -96,6 +96,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         jobs,
         budget: Duration::from_secs(60),
         calls: args.calls,
+        replay: None,
         scratch: scratch.clone(),
         artefacts: None,
         in_process: peers,

@@ -1,5 +1,7 @@
 //! `meshproof matrix`.
 
+mod replay;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,7 +14,9 @@ use jiff::{Timestamp, Zoned};
 use meshproof_harness::Error;
 use meshproof_harness::environment::Backend;
 use meshproof_harness::inline::privately;
-use meshproof_harness::matrix::run::{Options, Runner, Scope, Told, Wanted, run_matrix};
+use meshproof_harness::matrix::run::{
+    Known, Options, Replay, Runner, Scope, Told, Wanted, fits, run_matrix,
+};
 use meshproof_harness::matrix::{Matrix, Plan, Shard, shipped};
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::site::Site;
@@ -48,10 +52,11 @@ Examples:
   meshproof matrix mixed-mesh --cell c0a1b2c3d              one cell again
   meshproof matrix mixed-mesh --cell client.mesh=none,server.mesh=reference,…
   meshproof matrix mixed-mesh --shard 2/4
+  meshproof matrix replayed                                 one capture through every cell
   meshproof matrix mixed-mesh --sut mosn=./mosn --sut mosn-old=./mosn-1.5
   meshproof matrix my.yaml --jobs 8 --record run && meshproof report run --html report.html")]
 pub(crate) struct Args {
-    /// The matrix: a file, or the name of one that ships (mixed-mesh)
+    /// The matrix: a file, or the name of one that ships (mixed-mesh, replayed)
     #[arg(value_name = "MATRIX")]
     matrix: String,
     /// Print the cells and what they cover, and run nothing
@@ -134,6 +139,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             return Ok(code);
         }
     }
+    let files = replay::Files::of(&matrix, &args)?;
     let start = store::start(
         env!("CARGO_PKG_VERSION"),
         std::env::args().collect(),
@@ -145,7 +151,19 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let mut writer = Writer::create(&folder, start).map_err(stored)?;
     let input = Input::of_bytes("matrix", &args.matrix, text.as_bytes());
     writer.input(0, input).map_err(stored)?;
-    let runner = runner(&args, &matrix, suts, &writer)?;
+    let replay = match files {
+        None => None,
+        Some(files) => match files.make(&matrix, &mut writer) {
+            Ok(replay) => Some(Arc::new(replay)),
+            Err(failure) => {
+                drop(writer);
+                // It was made above, and holds nothing: nothing ran.
+                let _ = std::fs::remove_dir_all(&folder);
+                return Err(failure);
+            }
+        },
+    };
+    let runner = runner(&args, &matrix, suts, &writer, replay)?;
     let (told, took_ns) = carry_out(&matrix, &plan, &wanted, &runner, &mut writer)?;
     drop(runner);
     let end = match told.interrupted {
@@ -182,6 +200,14 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         None => matrix,
     };
     let suts = args.suts.suts()?;
+    let names: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
+    let sites = sites(args)?;
+    let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
+    let known = Known {
+        suts: &names,
+        sites: &sites,
+    };
+    fits(&matrix, &known).map_err(diagnostic)?;
     let named = match args.suts.sut.is_empty() {
         true => Vec::new(),
         false => suts.axis(),
@@ -193,6 +219,18 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         sut.is_some_and(|sut| !sut.can(capability))
     });
     Ok((matrix, suts, text))
+}
+
+/// The sites that cells may name: those that were given, the first of them where cells name none,
+/// and all that ship.
+fn sites(args: &Args) -> Result<Vec<Site>, Failure> {
+    let mut sites = args.suts.sites()?;
+    for site in meshproof_harness::site::shipped() {
+        if !sites.iter().any(|known| known.site == site.site) {
+            sites.push(site);
+        }
+    }
+    Ok(sites)
 }
 
 fn diagnostic(problem: meshproof_input::Problem) -> Failure {
@@ -263,15 +301,15 @@ fn show(matrix: &Matrix, plan: &Plan, wanted: &Wanted) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn runner(args: &Args, matrix: &Matrix, suts: Suts, writer: &Writer) -> Result<Runner, Failure> {
-    let mut sites = args.suts.sites()?;
+fn runner(
+    args: &Args,
+    matrix: &Matrix,
+    suts: Suts,
+    writer: &Writer,
+    replay: Option<Arc<Replay>>,
+) -> Result<Runner, Failure> {
+    let sites = sites(args)?;
     let chosen = sites.first().cloned().unwrap_or_default();
-    // Cells may name any that ships.
-    for site in meshproof_harness::site::shipped() {
-        if !sites.iter().any(|known: &Site| known.site == site.site) {
-            sites.push(site);
-        }
-    }
     let bugs: Vec<String> = args.bug.iter().map(|bug| bug.name().to_owned()).collect();
     let mut setting = Setting {
         backend: args.backend.map(|backend| match backend {
@@ -293,12 +331,18 @@ fn runner(args: &Args, matrix: &Matrix, suts: Suts, writer: &Writer) -> Result<R
         sites,
         jobs,
         budget: std::time::Duration::from_millis(work.budget.0),
-        calls: work.calls,
-        scratch: writer.folder().join("cells"),
+        calls: work.calls(),
+        replay,
+        scratch: scratch(writer),
         artefacts: Some(writer.artefacts().map_err(stored)?),
         in_process: args.in_process.then(|| Arc::new(InProcess) as _),
         rerun: rerun(args),
     }))
+}
+
+/// Where the files of cells stand while they run.
+fn scratch(writer: &Writer) -> PathBuf {
+    writer.folder().join("cells")
 }
 
 /// What runs a cell of this run again, as far as its id.

@@ -35,7 +35,7 @@ use meshproof_replay::targets::{MethodRules, Policy};
 use super::select::Select;
 use crate::exit::Failure;
 
-mod through;
+pub(crate) mod through;
 
 pub(crate) use through::failed as through_failed;
 

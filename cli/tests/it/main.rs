@@ -2,6 +2,7 @@
 
 mod audit;
 mod broken;
+mod cells;
 mod conformance;
 mod demo;
 mod diff;

@@ -94,9 +94,9 @@ pub(super) struct Raise {
 #[serde(deny_unknown_fields, default)]
 pub struct Work {
     /// The topology that the axes change; none: made from the axes alone.
-    pub topology: Option<String>,
-    /// How many calls.
-    pub calls: u64,
+    pub topology: Option<Spanned<String>>,
+    /// How many calls; 20 where nothing is said.
+    pub calls: Option<Spanned<u64>>,
     /// How long a cell may take.
     #[schemars(with = "String")]
     pub budget: Millis,
@@ -104,11 +104,18 @@ pub struct Work {
     pub replay: Option<Replayed>,
 }
 
+impl Work {
+    /// How many calls a round has.
+    pub fn calls(&self) -> u64 {
+        self.calls.as_ref().map_or(20, |calls| calls.value)
+    }
+}
+
 impl Default for Work {
     fn default() -> Self {
         Work {
             topology: None,
-            calls: 20,
+            calls: None,
             budget: Millis(10_000),
             replay: None,
         }
@@ -120,9 +127,9 @@ impl Default for Work {
 #[serde(deny_unknown_fields)]
 pub struct Replayed {
     /// The capture, relative to the matrix file.
-    pub capture: String,
+    pub capture: Spanned<String>,
     /// Its map, relative to the matrix file.
-    pub map: String,
+    pub map: Spanned<String>,
 }
 
 /// What a combination cannot do without.

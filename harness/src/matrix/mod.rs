@@ -39,7 +39,7 @@ pub use model::{
 };
 pub use plan::{Plan, Shard};
 pub use read::schema;
-pub use shipped::shipped;
+pub use shipped::{shipped, shipped_file};
 pub use value::{VALUE_BYTES_MAX, Value};
 pub use verify::{Verified, verify};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use meshproof_input::{Span, Spanned};
+use meshproof_input::{Problem, Span, Spanned};
 use meshproof_record::case::Choice;
 
 use super::cell::{Cell, Row};
@@ -164,6 +164,17 @@ pub(super) struct Written {
     pub(super) source: Source,
     pub(super) require: Vec<Spanned<String>>,
     pub(super) sut_span: Span,
+    /// Names of axes, in the order of the file.
+    pub(super) axes: Vec<AxisSpans>,
+}
+
+/// Where an axis was written.
+#[derive(Clone, Debug)]
+pub(super) struct AxisSpans {
+    /// Its name.
+    pub(super) name: Span,
+    /// Its values; those that were added have none.
+    pub(super) values: Vec<Span>,
 }
 
 impl Matrix {
@@ -222,6 +233,18 @@ impl Matrix {
     /// Failures that somebody knows of.
     pub fn known(&self) -> &[Known] {
         &self.known
+    }
+
+    /// A word on something that was written in the file of this matrix.
+    pub(super) fn problem(
+        &self,
+        span: Span,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        let source = &self.written.source;
+        Problem::at(&source.name, &source.text, span, code, message, help)
     }
 
     /// The same matrix with another seed.

@@ -9,8 +9,8 @@ use meshproof_input::{Problem, Span, Spanned, suggestion};
 use super::constraint::Constraint;
 use super::file::{self, File, Nested, Which};
 use super::model::{
-    AXES_MAX, Axis, CELLS_MAX, Combination, Cover, ENTRIES_MAX, Known, Matrix, Need, Raise,
-    STRENGTH_MAX, Source, TUPLES_MAX, VALUES_MAX, Written,
+    AXES_MAX, Axis, AxisSpans, CELLS_MAX, Combination, Cover, ENTRIES_MAX, Known, Matrix, Need,
+    Raise, STRENGTH_MAX, Source, TUPLES_MAX, VALUES_MAX, Written,
 };
 use super::solve::Solver;
 use super::value::Value;
@@ -147,7 +147,7 @@ impl Reader {
 
     fn matrix(self, file: File) -> Result<Matrix, Problem> {
         let name = self.name(&file.matrix)?;
-        let axes = self.axes(&file.axes.value, file.axes.span)?;
+        let (axes, places) = self.axes(&file.axes.value, file.axes.span)?;
         let sut_axes = self.sut_axes(&file.suts, &axes)?;
         for (entries, what) in [
             (file.require.len(), "conditions"),
@@ -212,6 +212,7 @@ impl Reader {
                 },
                 require: file.require,
                 sut_span,
+                axes: places,
             }),
         };
         self.whole(&matrix, require_span)?;
@@ -340,8 +341,13 @@ impl Reader {
         Ok(name.value.clone())
     }
 
-    fn axes(&self, nested: &Nested<file::List>, span: Span) -> Result<Vec<Axis>, Problem> {
+    fn axes(
+        &self,
+        nested: &Nested<file::List>,
+        span: Span,
+    ) -> Result<(Vec<Axis>, Vec<AxisSpans>), Problem> {
         let mut axes: Vec<(Axis, Span)> = Vec::new();
+        let mut places = Vec::new();
         for (name, list) in nested.flat() {
             for word in name.value.split('.') {
                 self.word(word, &name)?;
@@ -399,6 +405,10 @@ impl Reader {
                     help,
                 ));
             }
+            places.push(AxisSpans {
+                name: name.span,
+                values: list.value.0.iter().map(|value| value.span).collect(),
+            });
             axes.push((
                 Axis {
                     name: name.value,
@@ -423,7 +433,7 @@ impl Reader {
                 "split the matrix into several",
             ));
         }
-        Ok(axes.into_iter().map(|(axis, _)| axis).collect())
+        Ok((axes.into_iter().map(|(axis, _)| axis).collect(), places))
     }
 
     /// A part of an axis' name has to be a name in CEL, too.

@@ -19,7 +19,7 @@ use meshproof_wire::mesh_api::{Answer, Application, Call, Subscribe, protocol_co
 use meshproof_wire::{Crc, Frame, Head, Kind, Protocol, RequestId};
 
 use super::shape::{MadeUp, Shape, Side, Unfit};
-use super::text::{self, CAPTURE, Page};
+use super::text::{self, CAPTURE, Page, Sidecars};
 use crate::Error;
 use crate::mesh::MeshSpec;
 
@@ -171,7 +171,10 @@ pub fn make(
 
 fn put(folder: &Path, shape: &Shape, name: &str, sut: &str) -> Result<(), Failed> {
     for (file, text) in [
-        (TOPOLOGY, text::topology(shape, name, sut)),
+        (
+            TOPOLOGY,
+            text::topology(shape, name, Sidecars::tried(shape.side, sut)),
+        ),
         (PAGE, text::page(shape, name)),
     ] {
         let path = folder.join(file);
@@ -301,6 +304,25 @@ impl Offline {
         let made_up = made_up.into_iter().map(Recorded::from);
         loaded.exchanges.splice(0..0, made_up);
         loaded
+    }
+
+    /// The same capture in a mesh with other sidecars, its topology made of the shape that the
+    /// capture told.
+    ///
+    /// # Errors
+    /// None for a shape of this capture.
+    pub fn with_sidecars(&self, shape: &Shape, sidecars: Sidecars<'_>) -> Result<Offline, Failed> {
+        let text = text::topology(shape, &self.name, sidecars);
+        let here = self.folder.to_string_lossy();
+        let sut = match (self.side, sidecars.client, sidecars.server) {
+            (Side::Outbound, None, Some(_)) => shape.providers.first().map(|it| it.pod.clone()),
+            _ => None,
+        };
+        Ok(Offline {
+            spec: text::parse_topology(TOPOLOGY, &text, &here)?,
+            sut: sut.unwrap_or_else(|| self.sut.clone()),
+            ..self.clone()
+        })
     }
 
     /// The adapter of the sidecar that is tried.

@@ -5,6 +5,7 @@
 //! - [`folder`]: the folder that holds an offline mesh.
 //! - [`through`]: a replay that enters where the app would.
 //! - [`judge`]: what such a replay shows.
+//! - [`fleet`]: one capture through the same deployment with other sidecars.
 //! - [`builds`]: two builds of a sidecar over the same stubs.
 //! - [`shrink`]: a failing replay, reduced to what matters.
 //!
@@ -13,6 +14,7 @@
 //! service of the capture, and the VIP name service every VIP.
 
 pub mod builds;
+pub mod fleet;
 pub mod folder;
 pub mod judge;
 pub mod shape;
@@ -20,6 +22,8 @@ pub mod shrink;
 pub mod text;
 pub mod through;
 
+pub use fleet::Fleet;
 pub use folder::Offline;
 pub use shape::{Shape, Side};
+pub use text::Sidecars;
 pub use through::{Through, Ways};

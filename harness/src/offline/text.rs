@@ -6,7 +6,7 @@ use meshproof_input::{Problem, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shape::{MadeUp, Shape, Side};
+use super::shape::{MadeUp, Provider, Shape, Side};
 use crate::mesh::MeshSpec;
 
 /// What stands for the folder of an offline mesh in its topology.
@@ -95,8 +95,33 @@ fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", all.join(", "))
 }
 
-/// The topology of a shape, with this adapter as the sidecar that is tried.
-pub fn topology(shape: &Shape, name: &str, sut: &str) -> String {
+/// Which pods of an offline mesh have a sidecar, by the names of adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sidecars<'a> {
+    /// Of the app whose calls were recorded; where calls enter at 12200, nobody's.
+    pub client: Option<&'a str>,
+    /// Of every pod that answers.
+    pub server: Option<&'a str>,
+}
+
+impl<'a> Sidecars<'a> {
+    /// The one that is tried on a side, and none else.
+    pub fn tried(side: Side, sut: &'a str) -> Sidecars<'a> {
+        match side {
+            Side::Outbound => Sidecars {
+                client: Some(sut),
+                server: None,
+            },
+            Side::Inbound => Sidecars {
+                client: None,
+                server: Some(sut),
+            },
+        }
+    }
+}
+
+/// The topology of a shape, with these sidecars.
+pub fn topology(shape: &Shape, name: &str, sidecars: Sidecars<'_>) -> String {
     let mut text = String::new();
     let mut line = |written: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
@@ -124,74 +149,78 @@ pub fn topology(shape: &Shape, name: &str, sut: &str) -> String {
         }
     }
     line(format_args!("pods:"));
-    let sidecar = quoted(sut);
-    match shape.side {
-        Side::Outbound => {
-            line(format_args!("  {CLIENT}:"));
-            let mut zones = shape.providers.iter().map(|it| it.zone.as_deref());
-            let zone = zones.next().flatten();
-            if let Some(zone) = zone.filter(|zone| zones.all(|it| it == Some(zone))) {
-                line(format_args!("    zone: {}", quoted(zone)));
-            }
-            line(format_args!("    sidecar: {sidecar}"));
-            for provider in &shape.providers {
-                if !provider.stands_for.is_empty() {
-                    line(format_args!(
-                        "  # stands for {}",
-                        provider.stands_for.join(", ")
-                    ));
-                }
-                line(format_args!("  {}:", provider.pod));
-                if let Some(zone) = &provider.zone {
-                    line(format_args!("    zone: {}", quoted(zone)));
-                }
-                line(format_args!("    peers:"));
-                let ports = std::iter::once(12200).chain(provider.ports.iter().copied());
-                for port in ports {
-                    let mut words = stub("{{open}}", port);
-                    if port == 12200 && !provider.services.is_empty() {
-                        for service in &provider.services {
-                            words.extend(["--service".to_owned(), service.clone()]);
-                        }
-                        words.extend(
-                            [
-                                "--config-center",
-                                "http://{{registry}}",
-                                "--advertise",
-                                "{{address}}:12200",
-                                "--app",
-                                &shape.app,
-                            ]
-                            .map(str::to_owned),
-                        );
-                        if let Some(zone) = &provider.zone {
-                            words.extend(["--zone".to_owned(), zone.clone()]);
-                        }
-                    }
-                    line(format_args!("      - name: stub-{port}"));
-                    line(format_args!("        command: {}", list(words)));
-                    line(format_args!("        ready: {{line: READY}}"));
-                }
-            }
+    let front = match shape.side {
+        Side::Outbound => CLIENT,
+        Side::Inbound => CALLER,
+    };
+    let mut zones = shape.providers.iter().map(|it| it.zone.as_deref());
+    let zone = zones.next().flatten();
+    let zone = zone.filter(|zone| shape.side == Side::Outbound && zones.all(|it| it == Some(zone)));
+    let said = [
+        zone.map(|zone| format!("zone: {}", quoted(zone))),
+        sidecars
+            .client
+            .map(|sut| format!("sidecar: {}", quoted(sut))),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    line(format_args!("  {front}: {{{}}}", said.join(", ")));
+    for provider in &shape.providers {
+        if !provider.stands_for.is_empty() {
+            let stands_for = provider.stands_for.join(", ");
+            line(format_args!("  # stands for {stands_for}"));
         }
-        Side::Inbound => {
-            for provider in &shape.providers {
-                line(format_args!("  {}:", provider.pod));
-                line(format_args!("    sidecar: {sidecar}"));
-                line(format_args!("    peers:"));
-                let mut words = stub("{{local}}", 12199);
-                if !provider.services.is_empty() {
-                    let publish = ["--publish", "http://{{api}}", "--app", &shape.app];
-                    words.extend(publish.map(str::to_owned));
-                }
-                line(format_args!("      - name: stub-12199"));
-                line(format_args!("        command: {}", list(words)));
-                line(format_args!("        ready: {{line: READY}}"));
-            }
-            line(format_args!("  {CALLER}: {{}}"));
+        line(format_args!("  {}:", provider.pod));
+        if let Some(zone) = &provider.zone {
+            line(format_args!("    zone: {}", quoted(zone)));
+        }
+        if let Some(sidecar) = sidecars.server {
+            line(format_args!("    sidecar: {}", quoted(sidecar)));
+        }
+        line(format_args!("    peers:"));
+        for (port, words) in stubs(provider, &shape.app, sidecars) {
+            line(format_args!("      - name: stub-{port}"));
+            line(format_args!("        command: {}", list(words)));
+            line(format_args!("        ready: {{line: READY}}"));
         }
     }
     text
+}
+
+/// What answers in the pod of a provider, by port: in the place of the app behind a sidecar, or as
+/// a server by itself. Ports that no sidecar has are its own.
+fn stubs(provider: &Provider, app: &str, sidecars: Sidecars<'_>) -> Vec<(u16, Vec<String>)> {
+    let mut main = match sidecars.server {
+        Some(_) => stub("{{local}}", 12199),
+        None => stub("{{open}}", 12200),
+    };
+    if !provider.services.is_empty() {
+        for service in &provider.services {
+            main.extend(["--service".to_owned(), service.clone()]);
+        }
+        let known: &[&str] = match sidecars.server {
+            Some(_) => &["--publish", "http://{{api}}"],
+            None => &[
+                "--config-center",
+                "http://{{registry}}",
+                "--advertise",
+                "{{address}}:12200",
+            ],
+        };
+        main.extend(known.iter().map(|word| (*word).to_owned()));
+        main.extend(["--app".to_owned(), app.to_owned()]);
+        let zone = provider.zone.as_ref().filter(|_| sidecars.server.is_none());
+        main.extend(
+            zone.into_iter()
+                .flat_map(|zone| ["--zone".to_owned(), zone.clone()]),
+        );
+    }
+    let port = match sidecars.server {
+        Some(_) => 12199,
+        None => 12200,
+    };
+    let others = provider.ports.iter();
+    let others = others.map(|port| (*port, stub("{{open}}", *port)));
+    std::iter::once((port, main)).chain(others).collect()
 }
 
 /// The command of a stub that listens on an address of its pod.

@@ -27,7 +27,7 @@ use super::folder::{self, Failed, Offline};
 use super::judge::{Beats, Symptoms};
 use super::shape::{Shape, Shows, Side, enters};
 use crate::Error;
-use crate::capture::{Recorder, Size};
+use crate::capture::{Captured, Recorder, Size};
 use crate::environment::{Environment, Escapes};
 use crate::mesh::{Mesh, Setting};
 
@@ -427,14 +427,14 @@ fn policy(entry: &Entry) -> Policy {
 }
 
 /// The packets of a pod, and where they are kept.
-struct Tap {
+pub(super) struct Tap {
     recorder: Recorder,
     folder: PathBuf,
 }
 
 impl Tap {
     /// From here on; why not, where there is no folder for it or the backend cannot.
-    fn start(mesh: &Mesh, pod: &str, folder: Option<&Path>) -> Result<Tap, String> {
+    pub(super) fn start(mesh: &Mesh, pod: &str, folder: Option<&Path>) -> Result<Tap, String> {
         let folder = folder.ok_or("nobody said where packets are to be kept")?;
         let recorder = Recorder::start(mesh.environment(), [pod], folder, Size::USUAL)
             .map_err(|error| error.to_string())?;
@@ -446,11 +446,23 @@ impl Tap {
 
     /// What went into the sidecar and what came out of it.
     fn seen(self, side: Side) -> Result<(hop::Seen, hop::Seen), String> {
+        Tap::read(&self.end(), side)
+    }
+
+    /// Ends the capture.
+    pub(super) fn end(self) -> Vec<Captured> {
+        self.recorder.stop()
+    }
+
+    /// The same of what was captured at the sidecar's pod.
+    pub(super) fn read(
+        captured: &[Captured],
+        side: Side,
+    ) -> Result<(hop::Seen, hop::Seen), String> {
         let (before, after) = match side {
             Side::Outbound => (Hop::Outbound, Hop::Inbound),
             Side::Inbound => (Hop::Inbound, Hop::App),
         };
-        let captured = self.recorder.stop();
         let lost: u64 = captured.iter().map(|it| it.dropped + it.overwritten).sum();
         if lost > 0 {
             return Err(format!(

@@ -6,9 +6,9 @@ use std::time::Duration;
 use meshproof_record::case::{Detail, FrameSeen};
 use meshproof_sys::clock::Nanos;
 
-use super::files;
 use super::judge::{Answer, Observed, Round};
 use super::make::{Act, Made, Restart};
+use super::{FRAMES_KEPT, files};
 use crate::Error;
 use crate::mesh::call::Called;
 use crate::mesh::control::{End, Part};
@@ -20,9 +20,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// How long whoever came back may take to be known again: leases are renewed each second.
 const KNOWN: Duration = Duration::from_secs(15);
-
-/// Frames in the evidence of a failure.
-const FRAMES_KEPT: usize = 400;
 
 /// As a sentence has it.
 pub(crate) fn style_word(style: Style) -> &'static str {

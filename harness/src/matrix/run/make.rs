@@ -320,7 +320,7 @@ impl Made {
     }
 }
 
-fn sidecar(name: &str) -> Option<String> {
+pub(super) fn sidecar(name: &str) -> Option<String> {
     (name != "none").then(|| name.to_owned())
 }
 
@@ -359,7 +359,7 @@ fn restart(word: &str) -> Result<Option<Restart>, NotMade> {
 
 /// The order of the config center's answers. It is the same in every run of the cell, whichever
 /// app was registered first.
-fn order(word: &str, pods: &[String]) -> Result<String, NotMade> {
+pub(super) fn order(word: &str, pods: &[String]) -> Result<String, NotMade> {
     let mut pods = pods.to_vec();
     match word {
         "as-is" => {}

@@ -2,12 +2,16 @@
 //!
 //! - [`Made`]: from the values of a cell to a mesh and what is done in it.
 //! - [`judge`]: whether what was seen is what it would have been without a mesh.
+//! - [`Replay`]: cells that replay a capture in place of calls.
+//! - [`fits`]: whether cells use everything that a matrix file says.
 //! - [`Runner`]: many cells side by side, each in an environment of its own.
 
 mod exec;
 mod files;
+mod fits;
 mod judge;
 mod make;
+mod replayed;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -30,12 +34,17 @@ use crate::site::Site;
 
 pub(crate) use exec::style_word;
 pub(crate) use files::{Sighting, open};
+pub use fits::{Known, fits};
 pub use judge::{Answer, Judged, Observed, Open, Round, judge};
 pub use make::{AXES, Act, Asked, CLIENT, Made, NotMade, PROVIDERS_MAX, Restart};
+pub use replayed::{REPLAY_AXES, Replay};
 pub use whole::{BLAME_CELLS_MAX, Scope, Told, Wanted, run_matrix};
 
 /// Cells that are run side by side at most.
 pub const JOBS_MAX: usize = 64;
+
+/// Frames in the evidence of a failure.
+const FRAMES_KEPT: usize = 400;
 
 /// How cells are run.
 pub struct Options {
@@ -49,6 +58,8 @@ pub struct Options {
     pub budget: Duration,
     /// How many calls a round has.
     pub calls: u64,
+    /// A capture that cells replay in place of calls.
+    pub replay: Option<Arc<Replay>>,
     /// Where the files of cells stand while they run; what is left of cells that passed is
     /// removed.
     pub scratch: PathBuf,
@@ -99,6 +110,8 @@ enum Work<'a> {
     Refer(Vec<(Made, Reference)>),
     /// Run a cell.
     Run(usize, &'a Cell, Box<Result<Made, NotMade>>),
+    /// Replay through a cell.
+    Replay(usize, &'a Cell, &'a Replay),
 }
 
 impl Runner {
@@ -136,7 +149,14 @@ impl Runner {
                         match work {
                             // Somebody may wait for it: it is made also when all is to stop.
                             Work::Refer(wanted) => self.refer(wanted),
-                            Work::Run(..) if stop.load(Ordering::Relaxed) => {}
+                            Work::Run(..) | Work::Replay(..) if stop.load(Ordering::Relaxed) => {}
+                            Work::Replay(at, cell, replay) => {
+                                told(News::Started(cell));
+                                let begun = Nanos::now();
+                                let ran = self.ran(cell, begun, self.replayed(cell, replay));
+                                told(News::Ended(&ran));
+                                lock(&done).push((*at, ran));
+                            }
                             Work::Run(at, cell, made) => {
                                 told(News::Started(cell));
                                 let ran = self.cell(cell, made);
@@ -154,7 +174,13 @@ impl Runner {
     }
 
     /// References first, since cells wait for them; then the longest cells.
-    fn queue<'a>(&self, cells: &'a [Cell]) -> Vec<Work<'a>> {
+    fn queue<'a>(&'a self, cells: &'a [Cell]) -> Vec<Work<'a>> {
+        if let Some(replay) = &self.options.replay {
+            let cells = cells.iter().enumerate();
+            return cells
+                .map(|(at, cell)| Work::Replay(at, cell, replay))
+                .collect();
+        }
         let mut references: BTreeMap<Vec<String>, Vec<(Made, Reference)>> = BTreeMap::new();
         let mut runs = Vec::with_capacity(cells.len());
         for (at, cell) in cells.iter().enumerate() {
@@ -187,14 +213,14 @@ impl Runner {
     }
 
     /// The setting of one mesh.
-    fn setting(&self, made: &Made, folder: &Path) -> Result<Setting, Error> {
+    fn setting(&self, site: Option<&str>, folder: &Path) -> Result<Setting, Error> {
         let mut setting = Setting {
             folder: Some(folder.to_path_buf()),
             ..self.options.setting.clone()
         };
-        if let Some(name) = &made.site {
+        if let Some(name) = site {
             let sites = &self.options.sites;
-            let found = sites.iter().find(|site| site.site == *name);
+            let found = sites.iter().find(|site| site.site == name);
             setting.site = found.cloned().ok_or_else(|| {
                 let known: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
                 let known = known.join(", ");
@@ -219,7 +245,7 @@ impl Runner {
             let seen = match &self.options.in_process {
                 Some(peers) => self.inside(peers, &made, &folder)?,
                 None => {
-                    let mesh = Mesh::up(&made.spec, &self.setting(&made, &folder)?)?;
+                    let mesh = Mesh::up(&made.spec, &self.setting(made.site.as_deref(), &folder)?)?;
                     let end = Nanos::now() + self.options.budget * 4;
                     let seen = exec::carry_out(&mesh, &made, &folder, end)?;
                     mesh.down()?;
@@ -257,6 +283,11 @@ impl Runner {
             Ok(made) => self.attempt(cell, made),
             Err(error) => Err(Error::Refused(error.to_string())),
         };
+        self.ran(cell, begun, outcome)
+    }
+
+    /// What came of a cell, for the record.
+    fn ran(&self, cell: &Cell, begun: Nanos, outcome: Result<(Judged, Vec<String>), Error>) -> Ran {
         let (judged, evidence) = outcome.unwrap_or_else(|error| (not_run(&error), Vec::new()));
         let case = Case {
             id: cell.id.clone(),
@@ -295,7 +326,14 @@ impl Runner {
         };
         let mut kept = Vec::new();
         if overall(&judged.claims) != Verdict::Pass {
-            kept = self.keep(cell, &seen, mesh.as_ref(), &folder)?;
+            let detail = match &mesh {
+                Some(mesh) => exec::detail(mesh, &cell.id, &seen, &folder),
+                None => Detail {
+                    case: cell.id.clone(),
+                    ..Detail::default()
+                },
+            };
+            kept = self.keep(cell, &detail, mesh.as_ref())?;
         }
         if let Some(mesh) = mesh {
             mesh.down()?;
@@ -306,7 +344,7 @@ impl Runner {
 
     /// In a mesh of programs, which is still up.
     fn in_programs(&self, made: &Made, folder: &Path) -> Result<(Observed, Option<Mesh>), Error> {
-        let setting = self.setting(made, folder)?;
+        let setting = self.setting(made.site.as_deref(), folder)?;
         let end = Nanos::now() + self.options.budget;
         match Mesh::up(&made.spec, &setting) {
             Ok(mesh) => Ok((exec::carry_out(&mesh, made, folder, end)?, Some(mesh))),
@@ -361,9 +399,8 @@ impl Runner {
     fn keep(
         &self,
         cell: &Cell,
-        seen: &Observed,
+        detail: &Detail,
         mesh: Option<&Mesh>,
-        folder: &Path,
     ) -> Result<Vec<String>, Error> {
         let Some(artefacts) = &self.options.artefacts else {
             return Ok(Vec::new());
@@ -376,14 +413,7 @@ impl Runner {
             Some(mesh) => mesh.evidence(&place).unwrap_or_default(),
             None => Vec::new(),
         };
-        let detail = match mesh {
-            Some(mesh) => exec::detail(mesh, &cell.id, seen, folder),
-            None => Detail {
-                case: cell.id.clone(),
-                ..Detail::default()
-            },
-        };
-        let text = serde_json::to_vec(&detail).unwrap_or_default();
+        let text = serde_json::to_vec(detail).unwrap_or_default();
         fs::write(place.join("detail.json"), text).map_err(io())?;
         names.push("detail.json".to_owned());
         names.sort();

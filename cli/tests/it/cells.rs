@@ -1,0 +1,208 @@
+//! What cells of a matrix do beside calls: replays, and what of a matrix file they use.
+
+use std::path::{Path, PathBuf};
+
+use meshproof_record::case::{Blame, Case};
+use meshproof_record::event::Event;
+use meshproof_record::store::Record;
+use meshproof_record::verdict::Verdict;
+use serde_json::Value;
+
+use crate::peer::{command, skipped};
+
+const OWN: &str = env!("CARGO_BIN_EXE_meshproof");
+
+/// One run of `meshproof matrix` in a folder of its own.
+struct Run {
+    code: i32,
+    told: String,
+    record: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Run {
+    fn of(arguments: &[&str]) -> Run {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("record");
+        let run = Run::into(&record, arguments);
+        Run {
+            _folder: Some(folder),
+            ..run
+        }
+    }
+
+    fn into(record: &Path, arguments: &[&str]) -> Run {
+        let output = command(OWN)
+            .arg("matrix")
+            .args(arguments)
+            .arg("--record")
+            .arg(record)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            told: String::from_utf8_lossy(&told).into_owned(),
+            record: record.to_owned(),
+            _folder: None,
+        }
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let record = Record::open(&self.record).unwrap();
+        let events = record.events().unwrap();
+        events.map(|entry| entry.unwrap().event).collect()
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let ended = |event| match event {
+            Event::CaseEnded { case } => Some(case),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(ended).collect()
+    }
+
+    fn blames(&self) -> Vec<Blame> {
+        let blamed = |event| match event {
+            Event::Blamed { blame } => Some(blame),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(blamed).collect()
+    }
+
+    /// This machine has no namespaces for us: said aloud.
+    fn is_unsupported(&self) -> bool {
+        if self.code == 4 {
+            skipped(&format!("needs namespaces: {}", self.told));
+        }
+        self.code == 4
+    }
+}
+
+/// The verdict of a claim of a case.
+fn claim(case: &Case, name: &str) -> Option<Verdict> {
+    let found = case.claims.iter().find(|claim| claim.name == name);
+    found.map(|claim| claim.verdict)
+}
+
+#[test]
+fn one_capture_is_answered_the_same_in_every_cell() {
+    let run = Run::of(&["replayed"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 0, "{}", run.told);
+    let cases = run.cases();
+    assert_eq!(cases.len(), 4, "{}", run.told);
+    for case in &cases {
+        for name in ["functional", "ledger", "answers", "escapes"] {
+            assert_eq!(claim(case, name), Some(Verdict::Pass), "{name}: {case:?}");
+        }
+        let sidecars = case.choices.iter().filter(|it| it.value == "reference");
+        let hops = case.claims.iter().filter(|it| it.name.starts_with("hop"));
+        assert_eq!(hops.count(), sidecars.count(), "{case:?}");
+        assert!(case.evidence.is_empty(), "{case:?}");
+    }
+    assert!(
+        !run.record.join("cells").exists(),
+        "the scratch folder is left"
+    );
+}
+
+#[test]
+fn a_bug_that_a_replay_shows_is_blamed_on_the_sidecar() {
+    let run = Run::of(&["replayed", "--bug", "oneway-answered"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 1, "{}", run.told);
+    let mut causes: Vec<String> = Vec::new();
+    for blame in run.blames() {
+        assert!(blame.minimal, "{blame:?}");
+        assert!(blame.evidence.contains("surplus answers"), "{blame:?}");
+        let words = blame.because.iter();
+        let words = words.map(|it| format!("{}={}", it.axis, it.value));
+        causes.push(words.collect::<Vec<_>>().join(" and "));
+    }
+    causes.sort();
+    assert_eq!(causes, ["client.mesh=reference", "server.mesh=reference"]);
+    let cases = run.cases();
+    let failed = cases.iter().find(|case| case.verdict == Verdict::Fail);
+    let place = run.record.join("artefacts").join(&failed.unwrap().id);
+    let detail = std::fs::read(place.join("detail.json")).unwrap();
+    let detail: Value = serde_json::from_slice(&detail).unwrap();
+    for part in ["frames", "ledger", "changes", "pods"] {
+        assert!(
+            !detail[part].as_array().unwrap().is_empty(),
+            "{part}: {detail}"
+        );
+    }
+}
+
+/// The file must be refused, with this line and these words.
+#[track_caller]
+fn refused(matrix: &str, line: usize, words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.yaml");
+    std::fs::write(&file, format!("matrix: m\n{matrix}")).unwrap();
+    let run = Run::into(&folder.path().join("record"), &[file.to_str().unwrap()]);
+    assert_eq!(run.code, 2, "{}", run.told);
+    for words in words {
+        assert!(run.told.contains(words), "{words}: {}", run.told);
+    }
+    let at = format!("m.yaml:{line}:");
+    assert!(run.told.contains(&at), "{at}: {}", run.told);
+    assert!(!run.record.exists(), "a record of nothing is left");
+}
+
+#[test]
+fn what_no_cell_uses_is_an_error_with_its_line() {
+    let replay = "cell:\n  replay: {capture: a.pcap, map: m.yaml}\n";
+    refused(
+        "axes: {client: {mash: [none]}}\n",
+        2,
+        &["axis client.mash changes nothing in a cell", "client.mesh"],
+    );
+    refused(
+        "axes:\n  call: [sync, onewy]\n",
+        3,
+        &["`onewy` means nothing to a cell", "oneway"],
+    );
+    refused(
+        "axes:\n  client: {mesh: [none, refrence]}\n",
+        3,
+        &["no sidecar is called `refrence`", "`reference`"],
+    );
+    refused(
+        "axes:\n  site: [ant-lik]\n",
+        3,
+        &["no site is called `ant-lik`", "`ant-like`"],
+    );
+    refused(
+        &format!("axes:\n  call: [sync]\n{replay}"),
+        3,
+        &["axis call changes nothing in a cell that replays"],
+    );
+    refused(
+        "axes: {client: {mesh: [none]}}\ncell:\n  calls: 3\n  replay: {capture: a, map: m}\n",
+        4,
+        &["a cell that replays makes no calls of its own"],
+    );
+}
+
+#[test]
+fn what_a_capture_gives_no_use_for_is_an_error_too() {
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/captures");
+    let capture = captures.join("sofarpc_bolt_hessian2.pcap");
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/maps/recorded.yaml");
+    refused(
+        &format!(
+            "axes:\n  registry_order: [as-is, reversed]\ncell:\n  replay: {{capture: {}, map: {}}}\n",
+            capture.display(),
+            map.display()
+        ),
+        3,
+        &["axis registry_order: the capture shows one server"],
+    );
+}

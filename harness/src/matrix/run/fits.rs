@@ -1,0 +1,151 @@
+//! Whether cells use everything that a matrix file says: what they do not use is an error with its
+//! line, never silence.
+
+use meshproof_input::{Problem, Span, suggestion};
+
+use super::make::{AXES, Made, NotMade};
+use super::replayed::REPLAY_AXES;
+use crate::matrix::cell::Cell;
+use crate::matrix::model::AxisSpans;
+use crate::matrix::{Axis, Matrix, Row, Value};
+use crate::offline::{Fleet, Side};
+
+/// What values of axes may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Sidecars.
+    pub suts: &'a [&'a str],
+    /// Sites.
+    pub sites: &'a [&'a str],
+}
+
+/// Looks at the axes of a matrix, their values and its work.
+///
+/// # Errors
+/// The first thing that no cell would use, or that means nothing to one.
+pub fn fits(matrix: &Matrix, known: &Known<'_>) -> Result<(), Problem> {
+    let work = matrix.work();
+    let replays = work.replay.is_some();
+    if replays && let Some(calls) = &work.calls {
+        let help = "take `calls` out: how many there are is said by the capture";
+        return Err(matrix.problem(
+            calls.span,
+            "matrix::unused",
+            "a cell that replays makes no calls of its own",
+            help,
+        ));
+    }
+    if let Some(topology) = &work.topology {
+        let (message, help) = (
+            "no cell uses a topology: its mesh is made from the axes",
+            "take it out, and name what varies as axes",
+        );
+        return Err(matrix.problem(topology.span, "matrix::unused", message, help));
+    }
+    for (axis, spans) in written(matrix) {
+        name(matrix, axis, spans, replays)?;
+        let placed = axis.values.iter().zip(&spans.values);
+        for (value, span) in placed {
+            meaning(matrix, axis, value, *span, known)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at the axes of a matrix that replays, beside what its capture turned out to be.
+///
+/// # Errors
+/// The first axis that changes nothing for this capture.
+pub(super) fn fits_capture(matrix: &Matrix, fleet: &Fleet) -> Result<(), Problem> {
+    for (axis, spans) in written(matrix) {
+        let why = match axis.name.as_str() {
+            "client.mesh" if fleet.side() == Side::Inbound && axis.values.len() > 1 => {
+                "the capture enters at 12200, where its clients' sidecars are not seen: it changes \
+                 nothing"
+            }
+            "registry_order" if fleet.servers().len() < 2 || !fleet.is_registered() => {
+                "the capture shows one server, or none that the config center knows: the order of \
+                 its answers changes nothing"
+            }
+            _ => continue,
+        };
+        let message = format!("axis {}: {why}", axis.name);
+        let help = "take the axis out, or choose another capture";
+        return Err(matrix.problem(spans.name, "matrix::unused", message, help));
+    }
+    Ok(())
+}
+
+fn written(matrix: &Matrix) -> impl Iterator<Item = (&Axis, &AxisSpans)> {
+    matrix.axes.iter().zip(&matrix.written.axes)
+}
+
+fn name(matrix: &Matrix, axis: &Axis, spans: &AxisSpans, replays: bool) -> Result<(), Problem> {
+    let all = AXES.map(|(name, _)| name);
+    let used: &[&str] = match replays {
+        true => &REPLAY_AXES,
+        false => &all,
+    };
+    if used.contains(&axis.name.as_str()) {
+        return Ok(());
+    }
+    let cells = match replays {
+        true => "a cell that replays",
+        false => "a cell",
+    };
+    let message = format!("axis {} changes nothing in {cells}", axis.name);
+    let help = match suggestion(&axis.name, used) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("cells are made from {}", used.join(", ")),
+    };
+    Err(matrix.problem(spans.name, "matrix::unused", message, help))
+}
+
+fn meaning(
+    matrix: &Matrix,
+    axis: &Axis,
+    value: &Value,
+    span: Span,
+    known: &Known<'_>,
+) -> Result<(), Problem> {
+    let named = |what: &str, names: &[&str]| {
+        let word = value.as_text().unwrap_or_default();
+        if names.contains(&word) {
+            return Ok(());
+        }
+        let help = match suggestion(word, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", names.join(", ")),
+        };
+        let message = format!("axis {}: no {what} is called `{value}`", axis.name);
+        Err(matrix.problem(span, "matrix::meaning", message, help))
+    };
+    match axis.name.as_str() {
+        "client.mesh" | "server.mesh" => {
+            let names: Vec<&str> = std::iter::once("none")
+                .chain(known.suts.iter().copied())
+                .collect();
+            named("sidecar", &names)
+        }
+        "site" => named("site", known.sites),
+        _ => {
+            let choice = meshproof_record::case::Choice {
+                axis: axis.name.clone(),
+                value: value.to_string(),
+            };
+            let alone = Cell::new(vec![choice], Row::default(), vec![value.clone()].into());
+            match Made::of(&alone, 1) {
+                Ok(_) => Ok(()),
+                Err(error @ NotMade::Axis { .. }) => {
+                    let help = "take the axis out";
+                    Err(matrix.problem(span, "matrix::meaning", error.to_string(), help))
+                }
+                Err(NotMade::Value { expected, .. }) => {
+                    let message = format!("axis {}: `{value}` means nothing to a cell", axis.name);
+                    let help = format!("expected {expected}");
+                    Err(matrix.problem(span, "matrix::meaning", message, help))
+                }
+            }
+        }
+    }
+}
