@@ -65,6 +65,8 @@ pub enum Capability {
     Capture,
     /// Rules of the kernel's packet filter can be made in a pod.
     Filter,
+    /// It can be emptied, so that the next mesh may use it.
+    Reset,
 }
 
 /// Packets that tried to leave an environment, and went nowhere.
@@ -334,6 +336,16 @@ pub trait Environment: Send + Sync {
     /// Writes a file that every pod sees and that goes with the environment; where it stands.
     /// A name may have folders: `server/sidecar.yaml`.
     fn place(&self, name: &str, contents: &str) -> Result<PathBuf, Error>;
+
+    /// Ends every program, takes every placed file away and forgets what tried to leave: it is as
+    /// when it came up. What the holder opened in it is the holder's to close. An error: it is in
+    /// doubt, and must not be used again.
+    fn reset(&self) -> Result<(), Error> {
+        Err(Error::Unsupported {
+            missing: "a way to empty an environment".into(),
+            advice: "make a new one".into(),
+        })
+    }
 
     /// Ends everything in it; returns when nothing is left.
     fn down(self: Box<Self>) -> Result<(), Error>;

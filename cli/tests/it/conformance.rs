@@ -11,7 +11,7 @@ use meshproof_harness::environment::Input;
 use meshproof_harness::netns::Options;
 use meshproof_harness::process::{Exit, Signal};
 use meshproof_harness::{
-    Backend, Capability, Command, Environment, Error, Loopback, Ready, Streams, Topology,
+    Backend, Capability, Command, Environment, Error, Escapes, Loopback, Ready, Streams, Topology,
 };
 use meshproof_replay::capture::{Captures, Inputs, Packets};
 use meshproof_sys::clock::Nanos;
@@ -35,6 +35,7 @@ fn namespaces_conform() {
                 Capability::Escapes,
                 Capability::Capture,
                 Capability::Filter,
+                Capability::Reset,
             ] {
                 assert!(netns.can(capability), "{capability:?}");
             }
@@ -74,6 +75,8 @@ fn conforms(environment: Box<dyn Environment>) {
     packets_are_captured(it);
     rules_are_made(it);
     assert!(!it.ended(Duration::ZERO));
+    // The last: it leaves somebody behind.
+    it_can_be_emptied(it);
     let left = it.start("a", sh("exec sleep 1000")).unwrap();
     environment.down().unwrap();
     assert_eq!(left.wait(LONG).unwrap(), Exit::Gone);
@@ -231,6 +234,44 @@ fn programs_have_the_streams_of_their_callers(it: &dyn Environment) {
     // Some shells say of a signal what it was.
     assert!(bad.starts_with("bad\n"), "{bad}");
     assert!(process.lines().is_empty());
+}
+
+fn it_can_be_emptied(it: &dyn Environment) {
+    if !it.can(Capability::Reset) {
+        let told = it.reset().unwrap_err();
+        assert!(matches!(told, Error::Unsupported { .. }), "{told}");
+        return;
+    }
+    let path = it.place("left/behind.yaml", "here: yes\n").unwrap();
+    let at = SocketAddr::new(it.open("b").unwrap(), 12200);
+    let here = SocketAddr::new(it.local("b").unwrap(), 12200);
+    let app = || {
+        let app = Command::own("app", ["fixture", "app", "--listen", &at.to_string()]);
+        it.start("b", app.ready(Ready::Port(here))).unwrap()
+    };
+    let left = app();
+    let leak = it.start(
+        "a",
+        Command::program("bash", ["-c", "echo x >/dev/udp/192.0.2.1/9"]),
+    );
+    assert_eq!(leak.unwrap().wait(LONG).unwrap(), Exit::Code(0));
+    it.reset().unwrap();
+    assert_eq!(left.wait(LONG).unwrap(), Exit::Signal(9));
+    assert_eq!(it.escapes().unwrap(), Escapes::default());
+    let gone = Command::program("test", ["!", "-e", &path.to_string_lossy()]);
+    assert_eq!(
+        it.start("a", gone).unwrap().wait(LONG).unwrap(),
+        Exit::Code(0)
+    );
+    // The same port again, and what is placed again is there.
+    let again = app();
+    assert_eq!(it.place("left/behind.yaml", "").unwrap(), path);
+    assert_eq!(again.stop(LONG).unwrap(), Exit::Code(0));
+    // Whoever is not known is not killed: it is in doubt.
+    let orphan = it.start("a", sh("setsid sleep 1000 & exit 0"));
+    assert_eq!(orphan.unwrap().wait(LONG).unwrap(), Exit::Code(0));
+    let told = it.reset().unwrap_err().to_string();
+    assert!(told.contains("still run"), "{told}");
 }
 
 fn files_are_seen(it: &dyn Environment) {

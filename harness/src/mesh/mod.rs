@@ -31,7 +31,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Error;
 use crate::environment::{Backend, Capability, Environment, Escapes};
-use crate::pick::Picked;
+use crate::pick::{Picked, Raised};
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::site::Site;
@@ -93,6 +93,18 @@ pub struct Setting {
     pub site: Site,
     /// Legs on which a relay stands that knows frames, by pod.
     pub relays: Vec<(String, Between)>,
+    /// When the VIP name service runs.
+    pub names: Names,
+}
+
+/// When the VIP name service runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// In every mesh: names may be made known while it is up.
+    #[default]
+    Always,
+    /// Where the topology has a VIP. Else a question for a name is refused at once.
+    WithVips,
 }
 
 /// A leg of a pod.
@@ -114,6 +126,7 @@ impl Default for Setting {
             bugs: BTreeMap::new(),
             site: Site::default(),
             relays: Vec::new(),
+            names: Names::Always,
         }
     }
 }
@@ -193,7 +206,46 @@ impl Mesh {
     /// Brings it up: environment, config center, names, sidecars, apps; returns when every app
     /// that is to be published stands at the config center.
     pub fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
-        rise::up(spec, setting)
+        rise::up(rise::environment(spec, setting)?, spec, setting)
+    }
+
+    /// An environment that has the pods of a topology.
+    pub fn environment_for(spec: &MeshSpec, setting: &Setting) -> Result<Raised, Error> {
+        rise::environment(spec, setting)
+    }
+
+    /// The same in an environment that has its pods, and in which nothing runs.
+    pub fn up_in(raised: Raised, spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
+        rise::up(raised, spec, setting)
+    }
+
+    /// Whether an environment has the pods of a topology.
+    pub fn fits(raised: &Raised, spec: &MeshSpec) -> bool {
+        let pods = raised.environment.pods();
+        let there = |name: &str| pods.iter().any(|pod| pod.name == name);
+        rise::pods(spec).into_iter().all(there)
+    }
+
+    /// Ends everything in it and gives back its environment, in which nothing runs and of which
+    /// nothing is left. An error: that is in doubt, and the environment has ended.
+    pub fn vacate(self) -> Result<Raised, Error> {
+        let Mesh {
+            environment,
+            picked,
+            relays,
+            pods,
+            running,
+            ..
+        } = self;
+        // Their sockets stand in its pods.
+        drop(relays);
+        environment.reset()?;
+        drop((pods, running));
+        Ok(Raised {
+            environment,
+            picked,
+            notes: Vec::new(),
+        })
     }
 
     /// What it runs in.

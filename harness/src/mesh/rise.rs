@@ -10,7 +10,7 @@ use meshproof_sys::clock::Nanos;
 
 use super::pod::{self, Expected, Member, Services, Stands, Waits};
 use super::spec::{MeshSpec, PodSpec};
-use super::{Begun, Between, Mesh, REGISTRY, Setting, VIP, http, log_of, port};
+use super::{Begun, Between, Mesh, Names, REGISTRY, Setting, VIP, http, log_of, port};
 use crate::environment::{Backend, Capability, Command, Environment, Program, Ready, Topology};
 use crate::netns::Options;
 use crate::pick::{self, Raised};
@@ -36,19 +36,13 @@ pub(super) struct Site<'a> {
     pub(super) journals: &'a Path,
 }
 
-pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
+pub(super) fn up(raised: Raised, spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     let begun = Begun::now();
-    for (name, pod) in &spec.pods {
-        if let Some(sidecar) = &pod.sidecar {
-            let found = sut::find(&setting.suts, sidecar);
-            found.map_err(|error| Error::Refused(format!("pod {name}: {error}")))?;
-        }
-    }
     let Raised {
         environment,
         picked,
         notes,
-    } = environment(spec, setting)?;
+    } = raised;
     let up_at = Nanos::now();
     let placed = environment.place("journals/.here", "")?;
     let inside = placed.parent().unwrap_or(Path::new("/"));
@@ -112,15 +106,26 @@ pub(super) fn up(spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     Ok(mesh)
 }
 
-/// The pods, in whatever the machine allows.
-fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Raised, Error> {
+/// The pods of a topology and those of what serves them.
+pub(super) fn pods(spec: &MeshSpec) -> Vec<&str> {
     let mut pods = vec![REGISTRY, VIP];
     for (name, _) in &spec.pods {
         if !pods.contains(&name.value.as_str()) {
             pods.push(&name.value);
         }
     }
-    let topology = Topology::new(pods, Some(VIP));
+    pods
+}
+
+/// The pods, in whatever the machine allows.
+pub(super) fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Raised, Error> {
+    for (name, pod) in &spec.pods {
+        if let Some(sidecar) = &pod.sidecar {
+            let found = sut::find(&setting.suts, sidecar);
+            found.map_err(|error| Error::Refused(format!("pod {name}: {error}")))?;
+        }
+    }
+    let topology = Topology::new(pods(spec), Some(VIP));
     let program = setting.program.clone();
     pick::raise(&topology, setting.backend, &Options { program })
 }
@@ -170,7 +175,8 @@ impl Site<'_> {
                 let _ = center.set(started.is_ok());
                 started
             });
-            let names = scope.spawn(|| self.names());
+            let wanted = self.setting.names == Names::Always || !self.spec.vips.0.is_empty();
+            let names = wanted.then(|| scope.spawn(|| self.names()));
             let pods: Vec<_> = self
                 .spec
                 .pods
@@ -182,7 +188,7 @@ impl Site<'_> {
                 })
                 .collect();
             let registry = join(registry);
-            let names = join(names);
+            let names = names.map(join).transpose();
             let pods: Result<BTreeMap<String, Member>, Error> = pods
                 .into_iter()
                 .map(|(name, started)| Ok((name, join(started)?)))
@@ -200,7 +206,9 @@ impl Site<'_> {
         }
         Ok(Started {
             pods,
-            services: BTreeMap::from([(REGISTRY.to_owned(), registry), (VIP.to_owned(), names)]),
+            services: std::iter::once((REGISTRY.to_owned(), registry))
+                .chain(names.map(|names| (VIP.to_owned(), names)))
+                .collect(),
             told,
         })
     }

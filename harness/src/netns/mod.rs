@@ -12,6 +12,7 @@
 pub(crate) mod line;
 mod out;
 mod pod;
+mod reset;
 pub(crate) mod stages;
 pub(crate) mod supervisor;
 pub(crate) mod talk;
@@ -445,7 +446,8 @@ impl Environment for Netns {
             | Capability::Names
             | Capability::Escapes
             | Capability::Capture
-            | Capability::Filter => true,
+            | Capability::Filter
+            | Capability::Reset => true,
         }
     }
 
@@ -507,6 +509,10 @@ impl Environment for Netns {
             (_, Outcome::Placed { path }, _) => Ok(path),
             (_, other, _) => Err(Error::Refused(format!("{name} was not placed: {other:?}"))),
         }
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        self.shared.ask(Order::Reset, &[], None).map(drop)
     }
 
     fn down(self: Box<Self>) -> Result<(), Error> {

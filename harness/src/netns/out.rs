@@ -43,6 +43,8 @@ struct Counted {
     tap: Tap,
     pods: Vec<Pod>,
     escapes: Escapes,
+    /// Packets that do not count any more.
+    before: u64,
 }
 
 impl WayOut {
@@ -74,6 +76,7 @@ impl WayOut {
             tap: Tap::new(socket),
             pods: pods.to_vec(),
             escapes: Escapes::default(),
+            before: 0,
         };
         let way_out = WayOut {
             counted: Arc::new(Mutex::new(counted)),
@@ -117,7 +120,16 @@ impl WayOut {
         counted.read();
         let mut escapes = counted.escapes.clone();
         escapes.packets += counted.tap.lost();
+        escapes.packets -= counted.before;
         escapes
+    }
+
+    /// What came until now does not count any more.
+    pub(super) fn forget(&self) {
+        let mut counted = self.lock();
+        counted.read();
+        counted.before = counted.escapes.packets + counted.tap.lost();
+        counted.escapes.samples.clear();
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::process::{Pid, kill_process_group, pidfd_send_signal};
 use super::line::Line;
 use super::out::{self, WayOut};
 use super::pod::{self, Job};
+use super::reset;
 use super::stages::{FOLDER, HOSTS, RESOLV, Refusal};
 use super::talk::{Order, Outcome, Reach, Request, Word};
 use crate::environment::{Pod, Topology};
@@ -29,6 +30,9 @@ pub(super) struct Program {
     pub(super) handle: OwnedFd,
     pub(super) reach: Reach,
 }
+
+/// Placed files stand below it.
+pub(super) const FILES: &str = "files";
 
 const BRIDGE: &str = "br0";
 const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -205,6 +209,9 @@ impl Serving {
                 .map(|path| Outcome::Placed { path })
                 .map_err(|error| error.to_string()),
             Order::Escapes => Ok(Outcome::Escapes(self.way_out.escapes())),
+            Order::Reset => reset::reset(&self.running, &self.way_out)
+                .map(|()| Outcome::Done)
+                .map_err(|error| error.to_string()),
         };
         // A holder that is gone needs no answer; the next read ends this.
         let _ = self.line.send(&Word::Answer { to, outcome }, &[]);
@@ -212,13 +219,18 @@ impl Serving {
 
     fn signal(&self, process: u64, signal: Signal) -> io::Result<()> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(program) = running.get(&process) else {
-            return Ok(());
-        };
-        let sent = match program.reach {
-            Reach::Program => pidfd_send_signal(&program.handle, kernel_signal(signal)),
+        let program = running.get(&process);
+        program.map_or(Ok(()), |program| program.signal(signal))
+    }
+}
+
+impl Program {
+    /// Sends a signal as far as it reaches.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let sent = match self.reach {
+            Reach::Program => pidfd_send_signal(&self.handle, kernel_signal(signal)),
             // The number is its own, since whoever reaps it takes it out of the table first.
-            Reach::Group => kill_process_group(program.pid, kernel_signal(signal)),
+            Reach::Group => kill_process_group(self.pid, kernel_signal(signal)),
         };
         match sent {
             // It ended, and is about to be taken out.
@@ -258,7 +270,7 @@ pub(crate) fn place(folder: &Path, name: &str, contents: &str) -> io::Result<Pat
             ),
         ));
     }
-    let path = folder.join("files").join(name);
+    let path = folder.join(FILES).join(name);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

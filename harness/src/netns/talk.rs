@@ -28,6 +28,8 @@ pub(crate) enum Order {
     Place { name: String, contents: String },
     /// What tried to leave.
     Escapes,
+    /// End every program, remove every file, count from zero.
+    Reset,
 }
 
 /// A program to be started; the number of the request is the number of the process.

@@ -27,9 +27,11 @@ use meshproof_sys::clock::Nanos;
 
 use super::Cell;
 use crate::Error;
+use crate::environment::Capability;
 use crate::inline::cell::Ground;
 use crate::inline::{self, Peers, Pods};
-use crate::mesh::{Mesh, REGISTRY, Setting};
+use crate::mesh::{Mesh, MeshSpec, Names, REGISTRY, Setting};
+use crate::pick::Raised;
 use crate::site::Site;
 
 pub(crate) use exec::style_word;
@@ -102,6 +104,8 @@ pub struct Runner {
     folders: AtomicUsize,
     /// Pods of cells that passed, for the next ones: nothing runs in them.
     pods: Mutex<Vec<Pods>>,
+    /// The same, for cells of programs.
+    environments: Mutex<Vec<Raised>>,
 }
 
 /// One thing for a thread to do.
@@ -122,6 +126,7 @@ impl Runner {
             references: Mutex::default(),
             folders: AtomicUsize::new(0),
             pods: Mutex::default(),
+            environments: Mutex::default(),
         }
     }
 
@@ -216,6 +221,7 @@ impl Runner {
     fn setting(&self, site: Option<&str>, folder: &Path) -> Result<Setting, Error> {
         let mut setting = Setting {
             folder: Some(folder.to_path_buf()),
+            names: Names::WithVips,
             ..self.options.setting.clone()
         };
         if let Some(name) = site {
@@ -245,10 +251,12 @@ impl Runner {
             let seen = match &self.options.in_process {
                 Some(peers) => self.inside(peers, &made, &folder)?,
                 None => {
-                    let mesh = Mesh::up(&made.spec, &self.setting(made.site.as_deref(), &folder)?)?;
+                    let setting = self.setting(made.site.as_deref(), &folder)?;
+                    let raised = self.take(&made.spec, &setting)?;
+                    let mesh = Mesh::up_in(raised, &made.spec, &setting)?;
                     let end = Nanos::now() + self.options.budget * 4;
                     let seen = exec::carry_out(&mesh, &made, &folder, end)?;
-                    mesh.down()?;
+                    self.give_back(mesh)?;
                     seen
                 }
             };
@@ -335,18 +343,54 @@ impl Runner {
             };
             kept = self.keep(cell, &detail, mesh.as_ref())?;
         }
-        if let Some(mesh) = mesh {
-            mesh.down()?;
+        match mesh {
+            // What is in doubt is not used again.
+            Some(mesh) if overall(&judged.claims) == Verdict::Pass => self.give_back(mesh)?,
+            Some(mesh) => drop(mesh.down()?),
+            None => {}
         }
         sweep(&folder);
         Ok((judged, kept))
+    }
+
+    /// An environment for a mesh: one that was given back, or a new one.
+    fn take(&self, spec: &MeshSpec, setting: &Setting) -> Result<Raised, Error> {
+        let pooled = {
+            let mut pool = lock(&self.environments);
+            let fits = (0..pool.len()).filter(|at| Mesh::fits(&pool[*at], spec));
+            // The larger ones are for those who need them.
+            let smallest = fits.min_by_key(|at| pool[*at].environment.pods().len());
+            smallest.map(|at| pool.swap_remove(at))
+        };
+        match pooled {
+            Some(raised) => Ok(raised),
+            None => Mesh::environment_for(spec, setting),
+        }
+    }
+
+    /// Ends a mesh. Its environment is for the next one, where that can be emptied and where only
+    /// programs of ours ran, of which is known what they leave: files in folders of theirs.
+    fn give_back(&self, mesh: Mesh) -> Result<(), Error> {
+        let own = mesh.pods().all(|pod| {
+            let sidecar = mesh.sidecar_of(pod).ok().flatten();
+            sidecar.is_none_or(|sut| sut.binary.is_none())
+        });
+        if !own || !mesh.environment().can(Capability::Reset) {
+            return mesh.down().map(drop);
+        }
+        // One that cannot be emptied has ended; the next cell gets a new one.
+        if let Ok(raised) = mesh.vacate() {
+            lock(&self.environments).push(raised);
+        }
+        Ok(())
     }
 
     /// In a mesh of programs, which is still up.
     fn in_programs(&self, made: &Made, folder: &Path) -> Result<(Observed, Option<Mesh>), Error> {
         let setting = self.setting(made.site.as_deref(), folder)?;
         let end = Nanos::now() + self.options.budget;
-        match Mesh::up(&made.spec, &setting) {
+        let raised = self.take(&made.spec, &setting)?;
+        match Mesh::up_in(raised, &made.spec, &setting) {
             Ok(mesh) => Ok((exec::carry_out(&mesh, made, folder, end)?, Some(mesh))),
             Err(error) => {
                 let seen = Observed {
