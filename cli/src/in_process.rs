@@ -149,6 +149,10 @@ impl Peer for Center {
         written(self.0.journal())
     }
 
+    fn wait_beyond(&self, seen: u64, limit: Duration) -> u64 {
+        self.0.journal().wait_beyond(seen, limit)
+    }
+
     fn provided(&self, service: &str) -> Vec<(String, Vec<String>)> {
         let providers = self.0.lookup(service).providers.into_iter();
         providers
@@ -176,6 +180,11 @@ impl Peer for Served {
         self.0.journal().map(written).unwrap_or_default()
     }
 
+    fn wait_beyond(&self, seen: u64, limit: Duration) -> u64 {
+        let journal = self.0.journal();
+        journal.map_or(0, |journal| journal.wait_beyond(seen, limit))
+    }
+
     fn provided(&self, _: &str) -> Vec<(String, Vec<String>)> {
         Vec::new()
     }
@@ -194,6 +203,10 @@ struct Sidecar(#[expect(dead_code, reason = "held so that it runs")] Running);
 impl Peer for Sidecar {
     fn lines(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn wait_beyond(&self, _: u64, _: Duration) -> u64 {
+        0
     }
 
     fn provided(&self, _: &str) -> Vec<(String, Vec<String>)> {

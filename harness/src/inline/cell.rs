@@ -22,8 +22,8 @@ const SERVICE: &str = "com.alipay.demo.SampleService:1.0";
 /// Longer than anything here takes on a machine that works.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two looks at a config center that is in memory.
-const PAUSE: Duration = Duration::from_micros(100);
+/// Between two looks at journals that are in memory.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the cell's sidecars and peers are.
 pub struct Ground<'a> {
@@ -217,13 +217,12 @@ impl<'a> Running<'a> {
             };
             wanted.push((at.to_string(), protocols));
         }
+        let center = self.registry.as_ref();
+        let center = center.ok_or_else(|| io::Error::other("no config center runs"))?;
         let end = Nanos::now() + LIMIT;
+        let mut told = 0;
         loop {
-            let there = self
-                .registry
-                .as_ref()
-                .map(|center| center.provided(SERVICE));
-            let there = there.unwrap_or_default();
+            let there = center.provided(SERVICE);
             let all = wanted.iter().all(|(address, protocols)| {
                 there.iter().any(|(other, known)| {
                     let known = |protocol: &&str| known.iter().any(|one| one == protocol);
@@ -241,7 +240,9 @@ impl<'a> Running<'a> {
                 );
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            std::thread::park_timeout(PAUSE);
+            // Whatever changes is written down; what changed before the look above is seen at the
+            // first turn, which does not wait.
+            told = center.wait_beyond(told, PAUSE);
         }
     }
 

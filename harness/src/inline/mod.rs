@@ -62,6 +62,10 @@ pub trait Peer: Send {
     /// Its journal, a line of JSON each, as its program writes it.
     fn lines(&self) -> Vec<String>;
 
+    /// Waits until its journal has more than `seen` lines, or for as long as `limit`; how many it
+    /// has.
+    fn wait_beyond(&self, seen: u64, limit: Duration) -> u64;
+
     /// Of a config center: addresses at which a service is provided, with its protocols.
     fn provided(&self, service: &str) -> Vec<(String, Vec<String>)>;
 
