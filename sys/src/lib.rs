@@ -8,6 +8,7 @@
 //! - [`socket`]: TCP listeners and connections that do not block.
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
 //! - [`packets`]: packets as they pass the links of a network.
+//! - [`netlink`]: questions to the kernel, and its answers.
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`signals`]: signals as something that is waited for.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod links;
 pub mod mounts;
 pub mod namespaces;
+pub mod netlink;
 pub mod packets;
 pub mod poll;
 pub mod signals;
