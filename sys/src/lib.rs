@@ -11,6 +11,7 @@
 //! - [`netlink`]: questions to the kernel, and its answers.
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`signals`]: signals as something that is waited for.
+//! - [`trace`]: another process made to stand still.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
 //! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
@@ -28,4 +29,5 @@ pub mod poll;
 pub mod signals;
 pub mod socket;
 pub mod timer;
+pub mod trace;
 pub mod wake;

@@ -46,7 +46,8 @@ impl Rule {
             Action::Count => None,
             Action::Drop => Some("drop".to_owned()),
             Action::Reset => Some("reject with tcp reset".to_owned()),
-            Action::Unreachable => Some("reject with icmpx port-unreachable".to_owned()),
+            // With `port-unreachable`, which is what it says by itself.
+            Action::Unreachable => Some("reject".to_owned()),
         });
         words.push(format!("comment \"{}\"", self.label));
         words.join(" ")
@@ -120,12 +121,11 @@ fn joined(flags: Flags, between: &str) -> String {
     }
 }
 
+/// A number, as `nft` lists it: without zeros in front.
 fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::from("0x");
-    for byte in bytes {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = digits.trim_start_matches('0');
+    format!("0x{}", if digits.is_empty() { "0" } else { digits })
 }
 
 impl Match {
@@ -331,7 +331,7 @@ mod tests {
                 Action::Unreachable,
             ),
             Hook::Input,
-            "meta nfproto ipv6 ct count over 3 counter reject with icmpx port-unreachable",
+            "meta nfproto ipv6 ct count over 3 counter reject",
             &[
                 "ip6tables -w -I INPUT -m connlimit --connlimit-above 3 --connlimit-mask 0 -j \
                  REJECT --reject-with icmp6-port-unreachable",
@@ -348,7 +348,7 @@ mod tests {
         };
         let bytes = rule(vec![bytes], Action::Drop);
         assert!(bytes.iptables(&Hook::Input).is_err());
-        assert!(bytes.nft().starts_with("@ih,8,16 & 0xfff0 == 0x0100 counter drop"));
+        assert!(bytes.nft().starts_with("@ih,8,16 & 0xfff0 == 0x100 counter drop"));
         let link = rule(vec![Match::Payload], Action::Drop);
         assert!(link.iptables(&Hook::Egress("lo".into())).is_err());
         assert_eq!(link.iptables(&Hook::Input).unwrap().len(), 2);
