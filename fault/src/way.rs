@@ -9,7 +9,8 @@ words! {
         IptablesNft = "iptables-nft",
         /// Rules of the old iptables; journalled, since they outlive everybody.
         IptablesLegacy = "iptables-legacy",
-        /// The pod's links are taken out of its network and held by the keeper.
+        /// A table of nftables at each link of the pod, which drops whatever comes or leaves; its
+        /// keeper's socket owns it.
         Cut = "cut",
         /// A relay on the leg, which knows frames; it belongs to the environment.
         Relay = "relay",
@@ -61,7 +62,7 @@ impl Way {
             Way::NftOwner => "a table of nftables that goes with its keeper",
             Way::IptablesNft => "rules of iptables over nftables, journalled",
             Way::IptablesLegacy => "rules of the old iptables, journalled",
-            Way::Cut => "links taken out of the pod, held by the keeper",
+            Way::Cut => "a table at each link that drops everything and goes with its keeper",
             Way::Relay => "a relay of the environment that knows frames",
             Way::Sockhash => "frames of connections that stand, by eBPF",
             Way::Tap => "a link whose packets pass through the keeper",

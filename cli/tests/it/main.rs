@@ -16,6 +16,7 @@ mod ls;
 mod matrix;
 mod mesh;
 mod mesh_vip;
+mod nft;
 mod real_mesh;
 mod relay;
 mod replay;

@@ -189,7 +189,10 @@ mod tests {
     #[test]
     fn comments_are_found_behind_other_data() {
         assert_eq!(comment(b"\x00\x03it\0").as_deref(), Some("it"));
-        assert_eq!(comment(b"\x02\x04\x00\x00\x00\x01\x00\x02x\0").as_deref(), Some("x"));
+        assert_eq!(
+            comment(b"\x02\x04\x00\x00\x00\x01\x00\x02x\0").as_deref(),
+            Some("x")
+        );
         assert_eq!(comment(b"\x00\x09it\0"), None);
         assert_eq!(comment(b""), None);
     }

@@ -264,7 +264,9 @@ fn leg_of(aim: &Aim, sender: Sender) -> Result<Vec<Match>, String> {
             IpNet::V6(_) => Version::V6,
         };
         if aim.version.is_some_and(|said| said != version) {
-            return Err(format!("{peer} is no network of the version of IP that was named"));
+            return Err(format!(
+                "{peer} is no network of the version of IP that was named"
+            ));
         }
         let side = match aim.listener {
             Listener::Here => opener,
@@ -316,7 +318,9 @@ fn exactly(only: &Only, aim: &Aim, sender: Sender) -> Vec<(Vec<Match>, String)> 
         Only::Flows(flows) => {
             return flows
                 .iter()
-                .filter_map(|(local, remote)| Some((flow(aim, sender, *local, *remote)?, local, remote)))
+                .filter_map(|(local, remote)| {
+                    Some((flow(aim, sender, *local, *remote)?, local, remote))
+                })
                 .map(|(matches, local, remote)| (matches, format!(", {local} {remote}")))
                 .collect();
         }
@@ -435,7 +439,11 @@ mod tests {
                 output: oifname != "lo" ip6 daddr fd00::/64 tcp dport 12199 tcp sport 5 tcp flags fin counter drop comment "dropped at output, sent by the opener"
             "#]],
         );
-        let flows = ["127.0.0.1:12199 127.0.0.1:40000", "127.0.0.1:40000 127.0.0.1:12199"].map(|flow| {
+        let flows = [
+            "127.0.0.1:12199 127.0.0.1:40000",
+            "127.0.0.1:40000 127.0.0.1:12199",
+        ]
+        .map(|flow| {
             let (local, remote) = flow.split_once(' ').unwrap();
             (local.parse().unwrap(), remote.parse().unwrap())
         });
@@ -483,7 +491,10 @@ mod tests {
             Action::Drop,
             expect!["fd00::/64 is no network of the version of IP that was named"],
         );
-        let flow = ("10.0.0.1:12199".parse().unwrap(), "10.0.0.2:1".parse().unwrap());
+        let flow = (
+            "10.0.0.1:12199".parse().unwrap(),
+            "10.0.0.2:1".parse().unwrap(),
+        );
         check(
             &muted(),
             &Only::Flows(vec![flow; 300]),
@@ -496,7 +507,11 @@ mod tests {
     fn a_cut_takes_both_ways_of_each_link() {
         let table = cut("it", "", &["eth0".into(), "eth1".into()]).unwrap();
         assert!(table.of_links());
-        let chains: Vec<&str> = table.chains.iter().map(|chain| chain.name.as_str()).collect();
+        let chains: Vec<&str> = table
+            .chains
+            .iter()
+            .map(|chain| chain.name.as_str())
+            .collect();
         assert_eq!(chains, ["ingress0", "egress0", "ingress1", "egress1"]);
         assert!(cut("it", "", &[]).is_err());
         assert!(cut("it", "", &["a name that is too long".into()]).is_err());

@@ -1,13 +1,14 @@
 //! Rules as values.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// Rules of one table at most. A batch is one message buffer; with this many it stays below the
 /// default send buffer of a socket.
 pub const RULES_MAX: usize = 512;
 
 /// Version of the Internet protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Version {
     /// IPv4.
     V4,
@@ -16,7 +17,7 @@ pub enum Version {
 }
 
 /// What ports belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP.
     Tcp,
@@ -43,7 +44,7 @@ impl Transport {
 }
 
 /// One end of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// Where it comes from.
     Source,
@@ -52,7 +53,7 @@ pub enum Side {
 }
 
 /// Flags of a TCP header, as bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Flags(pub u8);
 
 impl Flags {
@@ -93,7 +94,7 @@ impl Flags {
 }
 
 /// What connection tracking says of a packet, as bits of `NFT_CT_STATE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// It opens a connection, or is of one that nobody has seen yet.
     New,
@@ -102,7 +103,7 @@ pub enum State {
 }
 
 /// A condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Match {
     /// The packet is of this version.
     Version(Version),
@@ -159,7 +160,7 @@ pub enum Match {
 }
 
 /// What happens to packets that meet all conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// They are counted and go on.
     Count,
@@ -172,7 +173,7 @@ pub enum Action {
 }
 
 /// One rule; it counts what meets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name within the table: stands in the kernel as a comment, and in evidence.
     pub label: String,
@@ -183,7 +184,7 @@ pub struct Rule {
 }
 
 /// Where in the kernel a chain hangs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hook {
     /// What is for a socket of this namespace.
     Input,
@@ -222,7 +223,7 @@ impl Hook {
 }
 
 /// A chain: it hangs at a hook, lets through what no rule takes, and is named like its hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// Its name within the table.
     pub name: String,
@@ -235,7 +236,7 @@ pub struct Chain {
 }
 
 /// A table to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Its name, unique within its namespace: letters, digits, `_`, at most [`NAME_BYTES_MAX`].
     pub name: String,
@@ -303,7 +304,10 @@ impl Table {
             }
             for rule in &chain.rules {
                 if !written(&rule.label, LABEL_BYTES_MAX) {
-                    return Err(format!("the label `{}`: expected printable bytes", rule.label));
+                    return Err(format!(
+                        "the label `{}`: expected printable bytes",
+                        rule.label
+                    ));
                 }
                 rule.matches.iter().try_for_each(Match::check)?;
             }

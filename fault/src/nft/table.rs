@@ -116,8 +116,8 @@ impl Owned {
     /// What met its rules until now, in their order.
     pub fn counters(&self) -> Result<Vec<Counted>, Wrong> {
         let request = encode::list(Listed::RulesOf(&self.table));
-        let rules = ask::list(&self.socket, request.bytes())
-            .map_err(|why| Wrong { part: None, why })?;
+        let rules =
+            ask::list(&self.socket, request.bytes()).map_err(|why| Wrong { part: None, why })?;
         Ok(list::counters(&rules, &self.table))
     }
 

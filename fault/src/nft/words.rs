@@ -13,7 +13,11 @@ impl Table {
         let mut text = format!("table {family} {} {{\n", self.name);
         text.push_str(&format!("\tcomment \"{}\"\n\tflags owner\n", self.tag));
         for chain in &self.chains {
-            text.push_str(&format!("\n\tchain {} {{\n\t\t{}\n", chain.name, chain.nft()));
+            text.push_str(&format!(
+                "\n\tchain {} {{\n\t\t{}\n",
+                chain.name,
+                chain.nft()
+            ));
             for rule in &chain.rules {
                 text.push_str(&format!("\t\t{}\n", rule.nft()));
             }
@@ -348,7 +352,11 @@ mod tests {
         };
         let bytes = rule(vec![bytes], Action::Drop);
         assert!(bytes.iptables(&Hook::Input).is_err());
-        assert!(bytes.nft().starts_with("@ih,8,16 & 0xfff0 == 0x100 counter drop"));
+        assert!(
+            bytes
+                .nft()
+                .starts_with("@ih,8,16 & 0xfff0 == 0x100 counter drop")
+        );
         let link = rule(vec![Match::Payload], Action::Drop);
         assert!(link.iptables(&Hook::Egress("lo".into())).is_err());
         assert_eq!(link.iptables(&Hook::Input).unwrap().len(), 2);

@@ -92,7 +92,10 @@ mod tests {
             assert_eq!(number, n);
             let off = (age / MS).abs_diff(measured_ms) as f64 / measured_ms as f64;
             assert!(off < 0.01, "{outage_s} s: {age} ns, {off}");
-            assert_eq!(usual().lag_ns(outage_s * 1000 * MS), age - outage_s * 1000 * MS);
+            assert_eq!(
+                usual().lag_ns(outage_s * 1000 * MS),
+                age - outage_s * 1000 * MS
+            );
         }
     }
 

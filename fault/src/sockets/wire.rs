@@ -72,7 +72,7 @@ fn socket(body: &[u8]) -> Option<Socket> {
         };
         Some(SocketAddr::new(address, port))
     };
-    let number = |at| word(body, 52 + at);
+    let number = |at: usize| word(body, 52 + at);
     Some(Socket {
         state: State::of(state)?,
         local: end(0, 4)?,
