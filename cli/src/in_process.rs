@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshproof_fixtures::app::{self, AppHandle, Mesh};
-use meshproof_fixtures::client::{self, Expect, Method, Pace, Speech};
+use meshproof_fixtures::client::{self, Enough, Expect, Method, Pace, Speech, UNJUDGED};
 use meshproof_fixtures::hosted::Hosted;
 use meshproof_fixtures::http::Url;
 use meshproof_fixtures::journal::Journal;
@@ -20,6 +20,9 @@ use serde::Serialize;
 
 /// Bytes of a large body.
 const LARGE_BYTES: usize = 1 << 20;
+
+/// How long calls that are under way are waited for when failures were enough.
+const REST: Duration = Duration::from_millis(250);
 
 /// The peers that this program knows.
 #[derive(Debug)]
@@ -106,10 +109,15 @@ impl Peers for InProcess {
                 _ => Expect::Usual,
             },
             journal: Some(journal.clone()),
+            enough: asked.enough.map(|failures| Enough {
+                failures,
+                rest: REST,
+            }),
             ..client::Settings::plain(way)
         };
         let expect = settings.expect;
-        let summary = client::run_blocking(settings)?;
+        let mut summary = client::run_blocking(settings)?;
+        let unjudged = summary.outcomes.remove(UNJUDGED).unwrap_or_default();
         let (right, wrong): (Vec<_>, Vec<_>) = summary
             .outcomes
             .into_iter()
@@ -122,6 +130,7 @@ impl Peers for InProcess {
             right: right.into_iter().map(|(_, count)| count).sum(),
             first: summary.first.filter(|_| !wrong.is_empty()),
             wrong,
+            left_out: summary.left_out + unjudged,
             lines: written(&journal),
         })
     }

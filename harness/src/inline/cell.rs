@@ -10,7 +10,9 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 
 use super::{App, Peer, Peers, Pods, Way};
-use crate::matrix::run::{Act, Answer, Made, Observed, Restart, Round, Sighting, open, style_word};
+use crate::matrix::run::{
+    Act, Answer, Made, Observed, Restart, Round, Sighting, left_out, open, style_word,
+};
 use crate::mesh::{Call, PodSpec, Speaks, Style, port};
 use crate::sut::REFERENCE;
 
@@ -57,7 +59,11 @@ pub fn carry_out(made: &Made, ground: &Ground<'_>) -> io::Result<Observed> {
         seen.stuck = Some(error.to_string());
         return Ok(seen);
     }
-    for act in &made.acts {
+    for (done, act) in made.acts.iter().enumerate() {
+        if let Some(left) = left_out(&seen, &made.acts, done) {
+            seen.left_out = left;
+            break;
+        }
         let done = match act {
             Act::Call(call) => running.call(call).map(|round| seen.rounds.push(round)),
             Act::Restart(what) => {
@@ -268,6 +274,7 @@ impl<'a> Running<'a> {
             right: ended.right,
             wrong: ended.wrong,
             first: ended.first,
+            left_out: ended.left_out,
             answers: parsed(&ended.lines),
         })
     }

@@ -97,6 +97,8 @@ pub struct Ended {
     pub wrong: Vec<(String, u64)>,
     /// The first of these in words.
     pub first: Option<String>,
+    /// Calls that were not begun, or whose end nobody waited for, since failures were enough.
+    pub left_out: u64,
     /// The client's journal, a line of JSON each.
     pub lines: Vec<String>,
 }

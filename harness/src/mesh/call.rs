@@ -16,6 +16,9 @@ use crate::relay::Relay;
 /// How long a client stays whose one-ways would else be forgotten.
 const LINGER: Duration = Duration::from_millis(300);
 
+/// The outcome of a call that was under way when failures were enough.
+pub(crate) const UNJUDGED: &str = "unjudged";
+
 /// What kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Style {
@@ -88,6 +91,9 @@ pub struct Call {
     pub reconnect: Duration,
     /// An address that is called without asking sidecar or config center.
     pub to: Option<SocketAddr>,
+    /// So many calls that ended otherwise than they should are enough: nothing more is begun then;
+    /// none: every call is made, however many fail.
+    pub enough: Option<u64>,
 }
 
 impl Call {
@@ -107,6 +113,7 @@ impl Call {
             version: "1.0".to_owned(),
             reconnect: Duration::ZERO,
             to: None,
+            enough: None,
         }
     }
 }
@@ -122,6 +129,8 @@ pub struct Called {
     pub wrong: Vec<(String, u64)>,
     /// Calls by outcome, right and wrong ones.
     pub outcomes: Vec<(String, u64)>,
+    /// Calls that were not begun, or whose end nobody waited for, since failures were enough.
+    pub left_out: u64,
     /// Answers to nothing that was asked, or a second time.
     pub surplus: u64,
     /// The first thing that was wrong, in words.
@@ -161,6 +170,8 @@ pub struct Calling {
 #[derive(Deserialize)]
 struct Summary {
     calls: u64,
+    #[serde(default)]
+    left_out: u64,
     outcomes: BTreeMap<String, u64>,
     surplus: u64,
     #[serde(default)]
@@ -260,6 +271,9 @@ impl Mesh {
         if call.style == Style::Oneway && self.hurries() {
             add("linger", LINGER.as_millis().to_string());
         }
+        if let Some(enough) = call.enough {
+            add("enough", enough.to_string());
+        }
         add("reconnect", call.reconnect.as_millis().to_string());
         add("service-version", call.version.clone());
         add("log", journal.to_string_lossy().into_owned());
@@ -353,7 +367,9 @@ impl Calling {
             // The sidecar may say so before the client does: TIMEOUT of BOLT.
             Style::Timeout => matches!(outcome, "timeout" | "status 7"),
         };
-        let outcomes: Vec<(String, u64)> = summary.outcomes.into_iter().collect();
+        let mut outcomes = summary.outcomes;
+        let unjudged = outcomes.remove(UNJUDGED).unwrap_or_default();
+        let outcomes: Vec<(String, u64)> = outcomes.into_iter().collect();
         let (right, wrong): (Vec<_>, Vec<_>) = outcomes
             .clone()
             .into_iter()
@@ -364,6 +380,7 @@ impl Calling {
         }
         Called {
             sent: summary.calls,
+            left_out: summary.left_out + unjudged,
             right: right.into_iter().map(|(_, count)| count).sum(),
             outcomes,
             surplus: summary.surplus,

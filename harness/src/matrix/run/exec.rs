@@ -33,6 +33,13 @@ pub(crate) fn style_word(style: Style) -> &'static str {
     }
 }
 
+/// How many acts are left out once one round has failed: a failure is decided then, and what comes
+/// after it says less of its cause than of what it left behind. None: go on.
+pub(crate) fn left_out(seen: &Observed, acts: &[Act], done: usize) -> Option<usize> {
+    let failed = seen.rounds.last().is_some_and(|round| !round.is_right());
+    failed.then(|| acts.len().saturating_sub(done))
+}
+
 /// Carries out what a cell does, in a mesh that is up and writes into `folder`; until `end`.
 pub(super) fn carry_out(
     mesh: &Mesh,
@@ -42,7 +49,11 @@ pub(super) fn carry_out(
 ) -> Result<Observed, Error> {
     let mut seen = Observed::default();
     let mut calls = 0;
-    for act in &made.acts {
+    for (done, act) in made.acts.iter().enumerate() {
+        if let Some(left) = left_out(&seen, &made.acts, done) {
+            seen.left_out = left;
+            break;
+        }
         if Nanos::now() > end {
             seen.stuck = Some("the budget of the cell was over before its work was".into());
             break;
@@ -106,6 +117,7 @@ fn one_round(mesh: &Mesh, call: &Call, number: u32, folder: &Path) -> Result<Rou
         right,
         wrong,
         first,
+        left_out,
         ..
     } = mesh.call(call)?;
     let journal = folder.join(format!("call-{number}-{}.jsonl", call.from));
@@ -116,6 +128,7 @@ fn one_round(mesh: &Mesh, call: &Call, number: u32, folder: &Path) -> Result<Rou
         right,
         wrong,
         first,
+        left_out,
         answers: files::lines(&journal).map_err(Error::io(what()))?,
     })
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::judge::{Answer, Open};
+use crate::mesh::call::UNJUDGED;
 
 /// Lines of one journal that are read.
 const LINES_MAX: usize = 100_000;
@@ -131,6 +132,8 @@ pub(crate) fn open(answers: &[Answer], seen: &[(String, Vec<Sighting>)]) -> Open
     let mut count = |what: &'static str| *counts.entry(what).or_default() += 1;
     for answer in answers {
         match by_trace.remove(answer.trace.as_str()).as_deref() {
+            // Nobody waited for its end.
+            None | Some([_]) if answer.outcome == UNJUDGED => {}
             None => count("calls that no app saw"),
             Some([line]) if answer.right && !agree(answer, line) => {
                 count("answers that no app gave");
@@ -227,6 +230,11 @@ mod tests {
         check(
             &[("a", "ok")],
             &[("a", "answered"), ("a", "answered")],
+            &[("calls that apps saw twice", 1)],
+        );
+        check(
+            &[("a", "unjudged"), ("b", "unjudged"), ("c", "unjudged")],
+            &[("a", "answered"), ("b", "answered"), ("b", "answered")],
             &[("calls that apps saw twice", 1)],
         );
         check(

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use meshproof_record::verdict::{Claim, Lacking, Verdict};
 use serde::Deserialize;
 
+use crate::mesh::call::UNJUDGED;
+
 /// What the server of the incident says when it is given a frame of another protocol.
 const HEADER: &str = "Invalid protocol header";
 
@@ -43,8 +45,17 @@ pub struct Round {
     pub wrong: Vec<(String, u64)>,
     /// The first thing that was wrong, in words.
     pub first: Option<String>,
+    /// Calls that were not begun, or whose end nobody waited for, since failures were enough.
+    pub left_out: u64,
     /// One by one; of heartbeats there are none.
     pub answers: Vec<Answer>,
+}
+
+impl Round {
+    /// Whether every call ended as it should.
+    pub fn is_right(&self) -> bool {
+        self.right == self.wanted
+    }
 }
 
 /// How often each thing is that keeps a ledger from closing; no entry where it closes.
@@ -61,6 +72,8 @@ pub struct Observed {
     pub ledger: Option<(u64, Open)>,
     /// Packets that tried to leave; none: the backend cannot tell.
     pub escapes: Option<u64>,
+    /// Acts that were not begun since a round had failed.
+    pub left_out: usize,
     /// Why the cell went no further: something that should have come did not.
     pub stuck: Option<String>,
 }
@@ -163,12 +176,14 @@ fn class(outcome: &str) -> &str {
 fn answers(seen: &Observed, reference: &[Round], found: &mut Found) -> Option<Claim> {
     let mut same = 0_u64;
     let mut wanted = 0_u64;
+    let mut left_out = 0_u64;
     let mut differ: Vec<(String, String)> = Vec::new();
     for (n, round) in seen.rounds.iter().enumerate() {
         wanted += round.wanted;
         // After a restart the rounds come again.
         let at = n.checked_rem(reference.len()).unwrap_or(n);
-        let mut missing = round.wanted;
+        let mut missing = round.wanted.saturating_sub(round.left_out);
+        left_out += round.left_out;
         match reference.get(at).filter(|plain| !plain.answers.is_empty()) {
             Some(plain) if round.style != "heartbeat" => {
                 let by_number: BTreeMap<u64, &Answer> = plain
@@ -176,7 +191,8 @@ fn answers(seen: &Observed, reference: &[Round], found: &mut Found) -> Option<Cl
                     .iter()
                     .map(|answer| (answer.number, answer))
                     .collect();
-                for answer in &round.answers {
+                let judged = |answer: &&Answer| answer.outcome != UNJUDGED;
+                for answer in round.answers.iter().filter(judged) {
                     missing = missing.saturating_sub(1);
                     match difference(answer, by_number.get(&answer.number).copied()) {
                         None => same += 1,
@@ -218,8 +234,14 @@ fn answers(seen: &Observed, reference: &[Round], found: &mut Found) -> Option<Cl
             Claim::new("answers", Verdict::Pass, why)
         }
         Some((_, first)) => {
-            let why =
+            let mut why =
                 format!("{same} of {wanted} calls end as they do without a mesh; first: {first}");
+            if left_out > 0 {
+                why += &format!("; {left_out} were left out, since these were enough");
+            }
+            if seen.left_out > 0 {
+                why += &format!("; {} acts after it were left out", seen.left_out);
+            }
             Claim::new("answers", Verdict::Fail, why)
         }
     };

@@ -38,12 +38,12 @@ const PATIENT_HEARTBEAT: Heartbeat = Heartbeat {
     misses: 5,
 };
 
-/// Connections of a client: more than the four that a sidecar opens to one address, so that some
-/// are shared, and ids meet.
+/// Connections of a client for each provider: twice the four that a sidecar opens to one address,
+/// so that some are shared and ids meet, however many providers there are.
 const CONNECTIONS: usize = 8;
 
 /// How long an app thinks, in milliseconds: calls of several connections are under way together.
-const THINKS_MS: u64 = 4;
+const THINKS_MS: u64 = 10;
 
 /// What the frame of a call that is to time out says.
 const SHORT: Duration = Duration::from_millis(80);
@@ -56,6 +56,10 @@ const PATIENT: Duration = Duration::from_secs(3);
 
 /// The same of a call that moves much.
 const VERY_PATIENT: Duration = Duration::from_secs(20);
+
+/// Failures of a round that are enough: one may be a neighbour of the cause, and the rest of a round
+/// says the same again, at the price of a time-out each.
+const ENOUGH: u64 = 3;
 
 /// Calls of a style that takes long.
 const FEW: u64 = 4;
@@ -89,7 +93,7 @@ impl Restart {
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Calls.
-    Call(Call),
+    Call(Box<Call>),
     /// Something ends and comes back.
     Restart(Restart),
 }
@@ -259,7 +263,16 @@ impl Made {
         };
         Ok(Made {
             spec,
-            acts: acts(style, chosen, calls, restart(text("restart", "none")?)?),
+            acts: {
+                let plain = Call {
+                    speech: chosen,
+                    connections: CONNECTIONS * providers.len(),
+                    timeout: PATIENT,
+                    enough: Some(ENOUGH),
+                    ..Call::new(CLIENT, calls)
+                };
+                acts(style, plain, restart(text("restart", "none")?)?)
+            },
             asked: Asked {
                 providers: words.iter().map(ToString::to_string).collect(),
                 style: call.to_owned(),
@@ -376,13 +389,7 @@ pub(super) fn order(word: &str, pods: &[String]) -> Result<String, NotMade> {
 
 /// Plain calls, those of the style, and after a restart both again. Plain calls are in every cell:
 /// what is wrong whatever the style is then blamed on no style.
-fn acts(style: Style, speech: Option<Speech>, calls: u64, restart: Option<Restart>) -> Vec<Act> {
-    let plain = Call {
-        speech,
-        connections: CONNECTIONS,
-        timeout: PATIENT,
-        ..Call::new(CLIENT, calls)
-    };
+fn acts(style: Style, plain: Call, restart: Option<Restart>) -> Vec<Act> {
     let styled = match style {
         Style::Sync => None,
         Style::Oneway | Style::Exception | Style::Heartbeat => Some(Call {
@@ -407,7 +414,7 @@ fn acts(style: Style, speech: Option<Speech>, calls: u64, restart: Option<Restar
     };
     let round: Vec<Act> = std::iter::once(plain)
         .chain(styled)
-        .map(Act::Call)
+        .map(|call| Act::Call(Box::new(call)))
         .collect();
     let mut acts = round.clone();
     if let Some(restart) = restart {

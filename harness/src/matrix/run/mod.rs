@@ -34,7 +34,7 @@ use crate::mesh::{Mesh, MeshSpec, Names, REGISTRY, Setting};
 use crate::pick::Raised;
 use crate::site::Site;
 
-pub(crate) use exec::style_word;
+pub(crate) use exec::{left_out, style_word};
 pub(crate) use files::{Sighting, open};
 pub use fits::{Known, fits};
 pub use judge::{Answer, Judged, Observed, Open, Round, judge};

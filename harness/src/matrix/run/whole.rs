@@ -79,6 +79,12 @@ pub fn run_matrix(
             blame: blame.clone(),
         });
     }
+    for text in mended(matrix, &ran) {
+        tell(Event::Finding {
+            name: "known".into(),
+            text,
+        });
+    }
     let interrupted = stop.load(Ordering::Relaxed);
     let mut claims = vec![cells(&wanted.cells, &ran, &blames)];
     if let Some(claim) = escapes(&ran) {
@@ -169,6 +175,29 @@ fn known(matrix: &Matrix, cells: &[Cell], ran: &Ran, today: Date) -> Case {
         case.verdict = meshproof_record::verdict::overall(&case.claims);
     }
     case
+}
+
+/// Entries of known failures that no longer fail: cells hold their combination, all of them pass.
+fn mended(matrix: &Matrix, ran: &[(Cell, Ran)]) -> Vec<String> {
+    let mended = matrix.known().iter().filter_map(|entry| {
+        let holds = |(cell, _): &&(Cell, Ran)| entry.combination.is_in(&cell.row);
+        let verdicts: Vec<Verdict> = ran
+            .iter()
+            .filter(holds)
+            .map(|(_, ran)| ran.case.verdict)
+            .collect();
+        let passed = |verdict: &Verdict| *verdict == Verdict::Pass;
+        let all_pass = !verdicts.is_empty() && verdicts.iter().all(passed);
+        all_pass.then(|| {
+            let (words, count) = (matrix.words(&entry.combination), verdicts.len());
+            let (because, owner, since) = (&entry.because, &entry.owner, entry.since);
+            format!(
+                "{words} no longer fails: all of its {count} cells pass; take the entry of {since} \
+                 out ({because}; {owner})"
+            )
+        })
+    });
+    mended.collect()
 }
 
 /// Reduces failures to the smallest combinations, by running cells that differ in one axis.
