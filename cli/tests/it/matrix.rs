@@ -184,6 +184,131 @@ fn other_historic_bugs_show_in_a_cell() {
     check("id-collision", "bolt-v1", "sync", "another answer");
 }
 
+/// Causes as the first line has them.
+fn causes(run: &Run) -> Vec<String> {
+    let because = |blame: &Blame| {
+        let choices = blame.because.iter();
+        let words: Vec<_> = choices
+            .map(|choice| format!("{}={}", choice.axis, choice.value))
+            .collect();
+        words.join(" ∧ ")
+    };
+    run.blames().iter().map(because).collect()
+}
+
+#[test]
+fn a_cell_that_failed_enough_ends_and_ids_meet_however_many_providers_there_are() {
+    let text = "\
+matrix: ids
+axes:
+  client: {mesh: [none, reference]}
+  providers: [[bolt-v1], [bolt-v1, bolt-v1]]
+  call: [sync, oneway]
+cover: {strength: 3, seed: 1}
+cell: {calls: 20, budget: 60s}
+";
+    let run = Run::of(&[], text, &["--bug", "id-collision"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 1, "{}", run.told);
+    assert_eq!(causes(&run), ["client.mesh=reference"], "{}", run.told);
+    let ended = run.events().into_iter().filter_map(|event| match event {
+        Event::CaseEnded { case } => Some(case),
+        _ => None,
+    });
+    // What was not made is told of.
+    let failed: Vec<_> = ended.filter(|case| case.verdict == Verdict::Fail).collect();
+    assert_eq!(failed.len(), 4, "{}", run.told);
+    for case in failed.iter().filter(|case| case.about.contains("oneway")) {
+        let answers = case.claims.iter().find(|claim| claim.name == "answers");
+        let why = &answers.expect("a claim").why;
+        assert!(why.contains("1 acts after it were left out"), "{why}");
+    }
+}
+
+#[test]
+fn a_known_failure_is_no_failure_and_one_that_is_mended_is_told_of() {
+    let entry = |providers: &str| {
+        format!(
+            "  - combination: {{client.mesh: reference, providers: [{providers}]}}\n    \
+             evidence: ''\n    because: the CRC is lost\n    owner: mesh-team\n    \
+             since: 2026-11-01\n    expires: 2099-12-31\n"
+        )
+    };
+    let text = format!(
+        "matrix: known\naxes:\n  client: {{mesh: [reference]}}\n  \
+         providers: [[bolt-v1], [bolt-v2-crc]]\ncell: {{calls: 16, budget: 60s}}\nknown:\n{}{}",
+        entry("bolt-v1"),
+        entry("bolt-v2-crc"),
+    );
+    let run = Run::of(&[], &text, &["--bug", "crc-dropped"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 0, "{}", run.told);
+    let findings = run.events().into_iter().filter_map(|event| match event {
+        Event::Finding { name, text } if name == "known" => Some(text),
+        _ => None,
+    });
+    assert_eq!(
+        findings.collect::<Vec<_>>(),
+        [
+            "client.mesh=reference ∧ providers=[bolt-v1] no longer fails: all of its 1 cells pass; \
+             take the entry of 2026-11-01 out (the CRC is lost; mesh-team)"
+        ],
+    );
+    assert!(run.told.contains("no longer fails"), "{}", run.told);
+    assert!(run.told.contains("1 KNOWN"), "{}", run.told);
+}
+
+/// Names a binary of MOSN 1.6.1.
+const MOSN: &str = "MESHPROOF_REAL_MOSN";
+
+#[test]
+fn the_defects_of_real_mosn_are_blamed_and_its_version_is_an_axis() {
+    let Ok(binary) = std::env::var(MOSN) else {
+        skipped(&format!("needs {MOSN}=BINARY, a build of MOSN 1.6.1"));
+        return;
+    };
+    let text = "\
+matrix: mosn
+axes:
+  client: {mesh: [none, reference]}
+  providers: [[tr], [bolt-v1], [bolt-v2], [bolt-v2-crc]]
+  call: [sync, timeout]
+suts: [client.mesh]
+cover: {strength: 3, seed: 1}
+cell: {calls: 16, budget: 60s}
+needs:
+  - {combination: {providers: [tr]}, capabilities: [tr]}
+";
+    let (new, old) = (format!("mosn={binary}"), format!("mosn-old={binary}"));
+    let run = Run::of(&[], text, &["--sut", &new, "--sut", &old]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 1, "{}", run.told);
+    let mut causes = causes(&run);
+    causes.sort();
+    assert_eq!(
+        causes,
+        [
+            "client.mesh=mosn|mosn-old ∧ providers=[bolt-v2-crc]",
+            "client.mesh=mosn|mosn-old ∧ providers=[bolt-v2] ∧ call=timeout",
+        ],
+        "{}",
+        run.told
+    );
+    for evidence in [
+        "an answer over bolt-v1 to a call over bolt-v2",
+        "mosn lacks tr",
+        "mosn-old lacks tr",
+    ] {
+        assert!(run.told.contains(evidence), "{evidence}: {}", run.told);
+    }
+}
+
 #[test]
 fn every_style_and_restart_passes() {
     let all = "\
