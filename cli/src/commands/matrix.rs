@@ -1,5 +1,6 @@
 //! `meshproof matrix`.
 
+mod merge;
 mod replay;
 
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ use meshproof_harness::inline::privately;
 use meshproof_harness::matrix::run::{
     Known, Options, Replay, Runner, Scope, Told, Wanted, fits, run_matrix,
 };
-use meshproof_harness::matrix::{Matrix, Plan, Shard, shipped};
+use meshproof_harness::matrix::{Matrix, PART, Part, Plan, Shard, shipped};
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::site::Site;
 use meshproof_harness::sut::Suts;
@@ -51,7 +52,8 @@ Examples:
   meshproof matrix mixed-mesh --bug tr-bolt-mixed           one historic bug back: it must be blamed
   meshproof matrix mixed-mesh --cell c0a1b2c3d              one cell again
   meshproof matrix mixed-mesh --cell client.mesh=none,server.mesh=reference,…
-  meshproof matrix mixed-mesh --shard 2/4
+  meshproof matrix mixed-mesh --shard 2/4 --record part-2
+  meshproof matrix mixed-mesh --merge part-1 part-2 part-3 part-4    one record of all shards
   meshproof matrix replayed                                 one capture through every cell
   meshproof matrix mixed-mesh --sut mosn=./mosn --sut mosn-old=./mosn-1.5
   meshproof matrix my.yaml --jobs 8 --record run && meshproof report run --html report.html")]
@@ -71,6 +73,15 @@ pub(crate) struct Args {
     /// Run a part of the plan: the Ith of N
     #[arg(long, value_name = "I/N", conflicts_with = "cell", value_parser = Shard::from_str)]
     shard: Option<Shard>,
+    /// Put the records of shards together, and of cells that were run beside: coverage and causes
+    /// of the whole, in a record of its own. Nothing is run; any order gives the same bytes
+    #[arg(
+        long,
+        value_name = "RECORD",
+        num_args = 1..,
+        conflicts_with_all = ["plan", "cell", "shard", "jobs", "backend", "in_process", "bug"]
+    )]
+    merge: Vec<PathBuf>,
     /// Cells side by side; by default twice as many as the machine has cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
@@ -139,6 +150,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             return Ok(code);
         }
     }
+    if !args.merge.is_empty() {
+        let command = rerun(&args, "");
+        return merge::run(&matrix, &plan, &text, &args, command.trim_end());
+    }
     let files = replay::Files::of(&matrix, &args)?;
     let start = store::start(
         env!("CARGO_PKG_VERSION"),
@@ -166,6 +181,13 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let runner = runner(&args, &matrix, suts, &writer, replay)?;
     let (told, took_ns) = carry_out(&matrix, &plan, &wanted, &runner, &mut writer)?;
     drop(runner);
+    let mut part = Part::new(&matrix, &plan);
+    for ran in &told.ran {
+        part.add(ran);
+    }
+    let path = writer.artefacts().map_err(stored)?.join(PART);
+    std::fs::write(&path, part.to_bytes())
+        .map_err(|error| Failure::Io(path.display().to_string(), error))?;
     let end = match told.interrupted {
         true => End::Interrupted,
         false => End::Finished,
@@ -336,7 +358,7 @@ fn runner(
         scratch: scratch(writer),
         artefacts: Some(writer.artefacts().map_err(stored)?),
         in_process: args.in_process.then(|| Arc::new(InProcess) as _),
-        rerun: rerun(args),
+        rerun: rerun(args, "--cell"),
     }))
 }
 
@@ -345,8 +367,8 @@ fn scratch(writer: &Writer) -> PathBuf {
     writer.folder().join("cells")
 }
 
-/// What runs a cell of this run again, as far as its id.
-fn rerun(args: &Args) -> String {
+/// What runs this again, as far as a last word: `--cell`, before an id.
+fn rerun(args: &Args, last: &str) -> String {
     let mut words = vec!["meshproof matrix".to_owned(), args.matrix.clone()];
     if let Some(seed) = args.seed {
         words.push(format!("--seed {seed}"));
@@ -361,7 +383,7 @@ fn rerun(args: &Args) -> String {
         Some(Backends::Process) => words.push("--backend process".to_owned()),
         Some(Backends::Netns) | None => {}
     }
-    words.push("--cell".to_owned());
+    words.push(last.to_owned());
     words.join(" ")
 }
 

@@ -1,5 +1,6 @@
 //! What cells of a matrix do beside calls: replays, and what of a matrix file they use.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use meshproof_record::case::{Blame, Case};
@@ -205,4 +206,77 @@ fn what_a_capture_gives_no_use_for_is_an_error_too() {
         3,
         &["axis registry_order: the capture shows one server"],
     );
+}
+
+/// Every file of a record, by its name within it.
+fn files(record: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![record.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(record).unwrap().to_owned();
+                all.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn shards_become_one_record_whatever_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let bug = "oneway-answered";
+    for shard in ["1", "2"] {
+        let of = format!("{shard}/2");
+        let run = Run::into(&place(shard), &["replayed", "--bug", bug, "--shard", &of]);
+        if run.is_unsupported() {
+            return;
+        }
+        assert!(run.code <= 1, "{}", run.told);
+        assert_eq!(run.cases().len(), 2, "{}", run.told);
+    }
+    let (one, two) = (place("1"), place("2"));
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let merged = |name: &str, shards: &[&str]| {
+        let words: Vec<&str> = ["replayed", "--merge"]
+            .iter()
+            .chain(shards)
+            .copied()
+            .collect();
+        Run::into(&place(name), &words)
+    };
+    let first = merged("a", &[one, two]);
+    assert_eq!(first.code, 1, "{}", first.told);
+    let causes = first.blames();
+    assert_eq!(causes.len(), 2, "{causes:?}");
+    assert!(causes.iter().all(|blame| blame.minimal), "{causes:?}");
+    let certified = first.events().into_iter().find_map(|event| match event {
+        Event::Certified { certificate } => Some(certificate),
+        _ => None,
+    });
+    let certificate = certified.expect("a certificate");
+    assert_eq!((certificate.planned, certificate.ran), (4, 4));
+    // Evidence comes along.
+    for case in first.cases() {
+        for file in &case.evidence {
+            assert!(first.record.join("artefacts").join(file).exists(), "{file}");
+        }
+    }
+    for shards in [vec![two, one], vec![one, two, one]] {
+        let other = merged(&shards.len().to_string().repeat(3), &shards);
+        assert_eq!(other.code, 1, "{}", other.told);
+        assert_eq!(files(&first.record), files(&other.record));
+    }
+    // Half of it covers half: nothing is claimed of the whole.
+    let half = merged("half", &[one]);
+    assert!(half.told.contains("INVALID"), "{}", half.told);
+    // What goes together is of one plan.
+    let other = Run::into(&place("b"), &["replayed", "--seed", "9", "--merge", one]);
+    assert_eq!(other.code, 2, "{}", other.told);
+    assert!(other.told.contains("do not go with"), "{}", other.told);
 }

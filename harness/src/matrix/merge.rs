@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshproof_record::case::Case;
 use meshproof_record::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
+use super::run::Ran;
 use super::{Matrix, Plan};
+
+/// What a run of cells leaves among the artefacts of its record, for being put together.
+pub const PART: &str = "part.json";
 
 /// The version of what is written.
 const SCHEMA: u32 = 1;
@@ -24,7 +27,7 @@ pub struct Part {
     pub plan: String,
     /// The seed of the plan.
     pub seed: u64,
-    /// Results by cell; each is a [`Case`] as JSON text, which makes them comparable.
+    /// Results by cell; each is a [`Ran`] as JSON text, which makes them comparable.
     cases: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -70,12 +73,12 @@ impl Part {
     }
 
     /// One more result.
-    pub fn add(&mut self, case: &Case) {
-        // A case has text keys and whole numbers only: nothing in it cannot be written.
-        let Ok(text) = serde_json::to_string(case) else {
+    pub fn add(&mut self, ran: &Ran) {
+        // It has text keys and whole numbers only: nothing in it cannot be written.
+        let Ok(text) = serde_json::to_string(ran) else {
             return;
         };
-        let attempts = self.cases.entry(case.id.clone()).or_default();
+        let attempts = self.cases.entry(ran.case.id.clone()).or_default();
         attempts.insert(text);
         while attempts.len() > ATTEMPTS_MAX {
             attempts.pop_last();
@@ -113,17 +116,18 @@ impl Part {
     }
 
     /// One result of each cell: of several the worst, so that a retry never turns red to green.
-    pub fn cases(&self) -> Vec<Case> {
+    pub fn results(&self) -> Vec<Ran> {
         self.cases
             .values()
-            .filter_map(|attempts| {
-                let cases = attempts
-                    .iter()
-                    .filter_map(|text| serde_json::from_str::<Case>(text).ok());
-                // The first of equals: the least by its bytes.
-                cases.min_by_key(|case| badness(case.verdict))
-            })
+            // The first of equals: the least by its bytes.
+            .filter_map(|attempts| read(attempts).min_by_key(|ran| badness(ran.case.verdict)))
             .collect()
+    }
+
+    /// Whether a result stands in it, whatever else does for the same cell.
+    pub fn holds(&self, ran: &Ran) -> bool {
+        let attempts = self.cases.get(&ran.case.id);
+        attempts.is_some_and(|attempts| read(attempts).any(|one| one == *ran))
     }
 
     /// Cells whose results differ in their verdict.
@@ -131,10 +135,7 @@ impl Part {
         self.cases
             .iter()
             .filter(|(_, attempts)| {
-                let mut verdicts = attempts
-                    .iter()
-                    .filter_map(|text| serde_json::from_str::<Case>(text).ok())
-                    .map(|case| badness(case.verdict));
+                let mut verdicts = read(attempts).map(|ran| badness(ran.case.verdict));
                 let first = verdicts.next();
                 verdicts.any(|other| Some(other) != first)
             })
@@ -162,6 +163,11 @@ impl Part {
             found => Err(BadPart::Schema { found }),
         }
     }
+}
+
+fn read(attempts: &BTreeSet<String>) -> impl Iterator<Item = Ran> {
+    let read = |text: &String| serde_json::from_str::<Ran>(text).ok();
+    attempts.iter().filter_map(read)
 }
 
 fn badness(verdict: Verdict) -> u8 {

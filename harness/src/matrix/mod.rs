@@ -32,7 +32,7 @@ pub use blame::{Blamer, Outcome};
 pub use cell::{Cell, Row};
 pub use constraint::{CONDITION_BYTES_MAX, Constraint, TABLE_MAX};
 pub use file::{Replayed, Work};
-pub use merge::{ATTEMPTS_MAX, BadPart, Part};
+pub use merge::{ATTEMPTS_MAX, BadPart, PART, Part};
 pub use model::{
     AXES_MAX, Axis, CELLS_MAX, Combination, Cover, ENTRIES_MAX, Excluded, Known, Matrix, Need,
     Raise, STRENGTH_MAX, TUPLES_MAX, VALUES_MAX,

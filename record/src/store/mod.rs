@@ -36,7 +36,8 @@ const EXCHANGES: &str = "exchanges.jsonl.zst";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_PARTIAL: &str = ".manifest.json.partial";
 const WIRE: &str = "wire.pcapng";
-const ARTEFACTS: &str = "artefacts";
+/// The folder of a record for whatever explains it.
+pub const ARTEFACTS: &str = "artefacts";
 
 /// Why a record can be neither written nor read.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,17 @@ pub fn start(version: &str, command_line: Vec<String>, seed: u64, now: Timestamp
         started: now.to_string(),
         machine: machine(),
     }
+}
+
+/// The id of what is made of other runs, the first of which is `run`: the same for the same text.
+pub fn named_after(run: &str, text: &str) -> String {
+    let hash = blake3::hash(text.as_bytes());
+    let random = hash
+        .as_bytes()
+        .first_chunk()
+        .map_or(0, |it| u128::from_le_bytes(*it));
+    let at_ms = ulid::Ulid::from_string(run).map_or(0, |run| run.timestamp_ms());
+    ulid::Ulid::from_parts(at_ms, random).to_string()
 }
 
 /// The folder of a run that was given none: `meshproof-runs/<id>`.

@@ -11,6 +11,7 @@ mod files;
 mod fits;
 mod judge;
 mod make;
+mod merged;
 mod replayed;
 mod whole;
 
@@ -39,6 +40,7 @@ pub(crate) use files::{Sighting, open};
 pub use fits::{Known, fits};
 pub use judge::{Answer, Judged, Observed, Open, Round, judge};
 pub use make::{AXES, Act, Asked, CLIENT, Made, NotMade, PROVIDERS_MAX, Restart};
+pub use merged::merge;
 pub use replayed::{REPLAY_AXES, Replay};
 pub use whole::{BLAME_CELLS_MAX, Scope, Told, Wanted, run_matrix};
 
@@ -74,7 +76,7 @@ pub struct Options {
 }
 
 /// A cell that was run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ran {
     /// For the record.
     pub case: Case,

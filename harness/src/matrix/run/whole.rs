@@ -42,7 +42,7 @@ pub struct Told {
     /// What failures are blamed on, the one that explains most first.
     pub blames: Vec<Blame>,
     /// Every cell that ran, those of the plan first.
-    pub cases: Vec<Case>,
+    pub ran: Vec<Ran>,
     /// Ctrl-C: cells were left out.
     pub interrupted: bool,
 }
@@ -96,7 +96,7 @@ pub fn run_matrix(
     Told {
         claims,
         blames,
-        cases: ran.into_iter().map(|(_, ran)| ran.case).collect(),
+        ran: ran.into_iter().map(|(_, ran)| ran).collect(),
         interrupted,
     }
 }
@@ -230,7 +230,7 @@ fn blame(
     }
 }
 
-fn outcome(ran: &Ran) -> Outcome {
+pub(super) fn outcome(ran: &Ran) -> Outcome {
     match (ran.case.verdict, ran.evidence.first()) {
         (Verdict::Pass, _) => Outcome::Pass,
         (Verdict::Fail, Some(signature)) => Outcome::Fail {
@@ -242,7 +242,7 @@ fn outcome(ran: &Ran) -> Outcome {
 }
 
 /// Every cell answers as it would without a mesh.
-fn cells(planned: &[Cell], ran: &[(Cell, Ran)], blames: &[Blame]) -> Claim {
+pub(super) fn cells(planned: &[Cell], ran: &[(Cell, Ran)], blames: &[Blame]) -> Claim {
     let of = |verdict: Verdict| {
         ran.iter()
             .filter(|(_, ran)| ran.case.verdict == verdict)
@@ -303,7 +303,7 @@ fn words(blame: &Blame) -> String {
 }
 
 /// Nothing of any cell tried to leave.
-fn escapes(ran: &[(Cell, Ran)]) -> Option<Claim> {
+pub(super) fn escapes(ran: &[(Cell, Ran)]) -> Option<Claim> {
     let claims = || {
         ran.iter()
             .flat_map(|(_, ran)| &ran.case.claims)
@@ -322,7 +322,7 @@ fn escapes(ran: &[(Cell, Ran)]) -> Option<Claim> {
 }
 
 /// The verifier's word on what was covered.
-fn coverage(
+pub(super) fn coverage(
     matrix: &Matrix,
     plan: &Plan,
     ran: &[(Cell, Ran)],

@@ -7,10 +7,11 @@ use meshproof_record::verdict::Verdict;
 use proptest::prelude::*;
 
 use super::{MIXED, matrix};
+use crate::matrix::run::Ran;
 use crate::matrix::{BadPart, Cell, Part, Shard};
 
-fn case(cell: &Cell, verdict: Verdict, took_ns: u64) -> Case {
-    Case {
+fn ran(cell: &Cell, verdict: Verdict, took_ns: u64) -> Ran {
+    let case = Case {
         id: cell.id.clone(),
         kind: CaseKind::Cell,
         about: String::new(),
@@ -20,6 +21,11 @@ fn case(cell: &Cell, verdict: Verdict, took_ns: u64) -> Case {
         took_ns,
         rerun: String::new(),
         evidence: Vec::new(),
+    };
+    Ran {
+        case,
+        evidence: Vec::new(),
+        sentence: String::new(),
     }
 }
 
@@ -109,15 +115,15 @@ fn a_retry_does_not_turn_red_to_green() {
         [first, second, ..] => (first, second),
         _ => panic!("a plan of two cells at least"),
     };
-    part.add(&case(first, Verdict::Pass, 1));
-    part.add(&case(first, Verdict::Fail, 2));
-    part.add(&case(second, Verdict::Pass, 3));
-    part.add(&case(second, Verdict::Pass, 4));
+    part.add(&ran(first, Verdict::Pass, 1));
+    part.add(&ran(first, Verdict::Fail, 2));
+    part.add(&ran(second, Verdict::Pass, 3));
+    part.add(&ran(second, Verdict::Pass, 4));
     assert_eq!(part.flaky(), [first.id.as_str()]);
     let worst: BTreeMap<String, Verdict> = part
-        .cases()
+        .results()
         .into_iter()
-        .map(|case| (case.id, case.verdict))
+        .map(|ran| (ran.case.id, ran.case.verdict))
         .collect();
     assert_eq!(worst.get(&first.id), Some(&Verdict::Fail));
     assert_eq!(worst.get(&second.id), Some(&Verdict::Pass));
@@ -142,7 +148,7 @@ proptest! {
             let cell = plan.cells.get(cell % plan.cells.len()).expect("it is within");
             let verdict = if passes { Verdict::Pass } else { Verdict::Fail };
             if let Some(part) = parts.get_mut(part) {
-                part.add(&case(cell, verdict, took));
+                part.add(&ran(cell, verdict, took));
             }
         }
         let all = Part::merge(parts.clone()).expect("one plan").to_bytes();
