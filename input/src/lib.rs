@@ -27,12 +27,14 @@
 //! assert_eq!(problem.line(), Some(2));
 //! ```
 
+mod condition;
 mod parse;
 mod problem;
 mod schema;
 mod spanned;
 mod values;
 
+pub use condition::condition;
 pub use parse::{
     ALIASES_MAX, DEPTH_MAX, REPLAYED_EVENTS_MAX, TEXT_BYTES_MAX, parse, suggestion, text,
 };

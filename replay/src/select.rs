@@ -234,9 +234,8 @@ impl Where {
                     .errors
                     .first()
                     .map_or((0, "it cannot be read".to_owned()), |first| {
-                        // The parser goes on to list every token that it knows.
-                        let why = first.msg.split(" expecting").next().unwrap_or_default();
-                        (place(text, first.pos), why.to_owned())
+                        let why = meshproof_input::condition(&first.msg);
+                        (place(text, first.pos), why)
                     });
             // Where the text ends too early, its last character is shown.
             let last = text.char_indices().next_back().map_or(0, |(at, _)| at);

@@ -4,32 +4,29 @@ mod merge;
 mod replay;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::ValueEnum;
 use comfy_table::Table;
 use jiff::{Timestamp, Zoned};
 use meshproof_harness::Error;
-use meshproof_harness::environment::Backend;
 use meshproof_harness::inline::privately;
 use meshproof_harness::matrix::run::{
     Known, Options, Replay, Runner, Scope, Told, Wanted, fits, run_matrix,
 };
 use meshproof_harness::matrix::{Matrix, PART, Part, Plan, Shard, shipped};
-use meshproof_harness::mesh::Setting;
 use meshproof_harness::site::Site;
 use meshproof_harness::sut::Suts;
 use meshproof_record::event::Event;
 use meshproof_record::manifest::Input;
-use meshproof_record::report::{View, json, terminal};
-use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
-use meshproof_record::verdict::{End, OnUnsupported, Policy};
+use meshproof_record::store::{self, Ending, StoreError, Writer};
+use meshproof_record::verdict::{End, OnUnsupported};
 use meshproof_sys::clock::Nanos;
 
-use super::suts::{SutArgs, read_or_named};
+use super::report::{Format, Saying, say};
+use super::setting::{SettingArgs, diagnostic, text_or_named};
 use crate::exit::{self, Failure};
 use crate::in_process::InProcess;
 use crate::live::Live;
@@ -85,11 +82,8 @@ pub(crate) struct Args {
     /// Cells side by side; by default twice as many as the machine has cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
-    /// What meshes are made of; by default the best that this machine allows
-    #[arg(long, value_name = "BACKEND")]
-    backend: Option<Backends>,
     #[command(flatten)]
-    suts: SutArgs,
+    setting: SettingArgs,
     /// Switch a seeded bug of every reference sidecar on; may be repeated
     #[arg(long, value_name = "NAME")]
     bug: Vec<meshproof_proxy::Bug>,
@@ -106,24 +100,6 @@ pub(crate) struct Args {
     /// What this machine cannot run is no reason for exit 4
     #[arg(long)]
     allow_unsupported: bool,
-}
-
-/// What meshes are made of.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Backends {
-    /// A network namespace for each pod
-    Netns,
-    /// A loopback address for each pod
-    Process,
-}
-
-/// How the result is printed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// For people
-    Human,
-    /// For programs
-    Json,
 }
 
 /// Runs it.
@@ -203,7 +179,20 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         lateness: None,
     };
     writer.finish(ending).map_err(stored)?;
-    say(&folder, &args)
+    say(&folder, saying(&args), |_| Ok(()))
+}
+
+/// How the result is said.
+fn saying(args: &Args) -> Saying {
+    let on_unsupported = match args.allow_unsupported {
+        true => OnUnsupported::Allow,
+        false => OnUnsupported::Exit4,
+    };
+    let format = args.format;
+    Saying {
+        format,
+        on_unsupported,
+    }
 }
 
 /// Matrix, adapters, and the text that the matrix was read from.
@@ -213,7 +202,7 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         Some((name, text)) => (format!("scenarios/matrices/{name}.yaml"), text.to_owned()),
         None => {
             let known: Vec<String> = shipped().iter().map(|(name, _)| (*name).into()).collect();
-            read_or_named("matrix", &args.matrix, &known)?
+            text_or_named("matrix", &args.matrix, &known)?
         }
     };
     let matrix = Matrix::parse(&name, &text).map_err(diagnostic)?;
@@ -221,7 +210,7 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         Some(seed) => matrix.with_seed(seed),
         None => matrix,
     };
-    let suts = args.suts.suts()?;
+    let suts = args.setting.suts()?;
     let names: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
     let sites = sites(args)?;
     let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
@@ -230,7 +219,7 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         sites: &sites,
     };
     fits(&matrix, &known).map_err(diagnostic)?;
-    let named = match args.suts.sut.is_empty() {
+    let named = match args.setting.sut.is_empty() {
         true => Vec::new(),
         false => suts.axis(),
     };
@@ -246,17 +235,13 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
 /// The sites that cells may name: those that were given, the first of them where cells name none,
 /// and all that ship.
 fn sites(args: &Args) -> Result<Vec<Site>, Failure> {
-    let mut sites = args.suts.sites()?;
+    let mut sites = args.setting.sites()?;
     for site in meshproof_harness::site::shipped() {
         if !sites.iter().any(|known| known.site == site.site) {
             sites.push(site);
         }
     }
     Ok(sites)
-}
-
-fn diagnostic(problem: meshproof_input::Problem) -> Failure {
-    Failure::Diagnostic(Box::new(miette::Report::new(problem)))
 }
 
 fn stored(error: StoreError) -> Failure {
@@ -333,15 +318,7 @@ fn runner(
     let sites = sites(args)?;
     let chosen = sites.first().cloned().unwrap_or_default();
     let bugs: Vec<String> = args.bug.iter().map(|bug| bug.name().to_owned()).collect();
-    let mut setting = Setting {
-        backend: args.backend.map(|backend| match backend {
-            Backends::Netns => Backend::Netns,
-            Backends::Process => Backend::Process,
-        }),
-        suts: suts.all().to_vec(),
-        site: chosen,
-        ..Setting::default()
-    };
+    let mut setting = args.setting.on(&suts, chosen);
     if !bugs.is_empty() {
         setting.bugs.insert("*".to_owned(), bugs);
     }
@@ -373,16 +350,9 @@ fn rerun(args: &Args, last: &str) -> String {
     if let Some(seed) = args.seed {
         words.push(format!("--seed {seed}"));
     }
-    let suts = &args.suts;
-    words.extend(suts.sut.iter().map(|sut| format!("--sut {sut}")));
-    let files = suts.sut_file.iter();
-    words.extend(files.map(|path| format!("--sut-file {}", path.display())));
-    words.extend(suts.site.iter().map(|site| format!("--site {site}")));
     words.extend(args.bug.iter().map(|bug| format!("--bug {bug}")));
-    match args.backend {
-        Some(Backends::Process) => words.push("--backend process".to_owned()),
-        Some(Backends::Netns) | None => {}
-    }
+    let setting = args.setting.again();
+    words.extend(Some(setting.trim().to_owned()).filter(|it| !it.is_empty()));
     words.push(last.to_owned());
     words.join(" ")
 }
@@ -421,35 +391,4 @@ fn carry_out(
     live.finish();
     written.map_err(stored)?;
     Ok((told, Nanos::now().since(begun)))
-}
-
-/// Says what the record says: every report is made from it.
-fn say(folder: &Path, args: &Args) -> Result<u8, Failure> {
-    let record = Record::open(folder).map_err(stored)?;
-    let view = View::of(&record).map_err(stored)?;
-    let policy = Policy {
-        on_unsupported: match args.allow_unsupported {
-            true => OnUnsupported::Allow,
-            false => OnUnsupported::Exit4,
-        },
-        ..Policy::USUAL
-    };
-    let code = view.exit_code(&policy);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match args.format {
-        Format::Human => {
-            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
-            let folder = folder.display();
-            writeln!(
-                out,
-                "\nreport: meshproof report {folder} --html report.html"
-            )?;
-        }
-        Format::Json => {
-            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
-            out.write_all(json::json(views, verdict, code, &policy).as_bytes())?;
-        }
-    }
-    out.flush()?;
-    Ok(code)
 }

@@ -20,9 +20,8 @@ mod rewrite;
 mod run;
 mod schema;
 mod select;
-mod setting;
+pub(crate) mod setting;
 mod stub;
-pub(crate) mod suts;
 
 use clap::Subcommand;
 

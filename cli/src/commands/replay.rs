@@ -1,7 +1,7 @@
 //! `meshproof replay`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use meshproof_record::report::{View, json, terminal};
-use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
-use meshproof_record::verdict::{End, Policy as ExitPolicy};
+use meshproof_record::store::{self, Ending, StoreError, Writer};
+use meshproof_record::verdict::End;
 use meshproof_replay::capture::NamedSource;
 use meshproof_replay::diff::{Frames, Noise};
 use meshproof_replay::engine::judge::{self, Judged, Terms};
@@ -32,7 +31,9 @@ use meshproof_replay::stub::shelf::{Matching, Report};
 use meshproof_replay::stub::{Latency, Options, Shelf, Stub};
 use meshproof_replay::targets::{MethodRules, Policy};
 
+use super::report::{Format, Saying, say};
 use super::select::Select;
+use super::setting::SettingArgs;
 use crate::exit::Failure;
 
 pub(crate) mod through;
@@ -61,8 +62,8 @@ the recorded subscriptions are made first; whether they are answered as recorded
 
 --through brings an offline mesh up, enters it where the app would, and ends it. Behind the sidecar
 stand stubs: what differs is the sidecar's doing. What the sidecar changed is the claim `hop`,
-packets that tried to leave are `escapes`. With two --sut, both builds replay, and their answers and
-changes are compared.
+packets that tried to leave are `escapes`; with --backend process neither is seen. With two --sut,
+both builds replay, and their answers and changes are compared, in a record of their own.
 
 Exit: 0 PASS, 1 FAIL, 2 wrong use, 3 INVALID or nothing was sent, 130 Ctrl-C (twice: at once).
 
@@ -72,6 +73,7 @@ Examples:
   meshproof replay app.pcap --api 127.0.0.1:13330 --to 127.0.0.1:12220
   meshproof replay --through offline                  a folder of `env from-capture`
   meshproof replay --through offline --sut old=./sidecar-1 --sut new=./sidecar-2
+  meshproof replay --through offline --sut mosn=./mosn
   meshproof env up offline --detach --for 10m && meshproof replay --through offline=offline
   meshproof replay --through offline --shrink small   a failing one, reduced to what matters
   meshproof replay offline.pcapng --map map.yaml --to 10.1.0.5:12200=127.0.0.1:12200 \\
@@ -113,17 +115,11 @@ pub(crate) struct Args {
     publish: bool,
     /// Send through this offline mesh: a folder that `env from-capture` made, brought up for this
     /// run; without CAPTURE, what it holds. NAME=DIR: the one that `env up` keeps under that name
-    #[arg(long, value_name = "ENV", conflicts_with_all = ["api", "map", "allow_target"])]
+    #[arg(long, value_name = "ENV", conflicts_with_all = ["api", "allow_target"])]
     through: Option<String>,
     /// This process is in the pod that requests come from, and calls enter there
     #[arg(long, value_name = "ADDRESS", hide = true, requires = "through")]
     inside: Option<SocketAddr>,
-    /// With --through: a binary in the place of the sidecar's; given twice, two builds are compared
-    #[arg(long, value_name = "NAME=BINARY", requires = "through")]
-    sut: Vec<String>,
-    /// With --through: an adapter in a file
-    #[arg(long, value_name = "FILE", requires = "through")]
-    sut_file: Vec<PathBuf>,
     /// With --through: a seeded bug of the reference sidecar, to see it found; may be repeated
     #[arg(long, value_name = "BUG", requires = "through")]
     bug: Vec<meshproof_proxy::Bug>,
@@ -136,6 +132,10 @@ pub(crate) struct Args {
     /// With --shrink: runs at most
     #[arg(long, value_name = "N", default_value_t = 200, requires = "shrink")]
     tries: u32,
+    /// With --shrink and --map: captures that the offline mesh was made from; the small one is
+    /// searched for what they show
+    #[arg(long, value_name = "CAPTURE", requires_all = ["shrink", "map"])]
+    original: Vec<String>,
     /// Send to stubs that answer from the same captures, started and stopped by this command
     #[arg(long)]
     stub: bool,
@@ -150,7 +150,8 @@ pub(crate) struct Args {
     /// Those stubs may answer by service and method alone; the run then shows nothing
     #[arg(long, requires = "stub")]
     loose: bool,
-    /// Rewrite map; its `targets:` say where a replay may go
+    /// Rewrite map; its `targets:` say where a replay may go. With --shrink: the map that the offline
+    /// mesh was made by, for the audit of the small capture
     #[arg(long, value_name = "MAP")]
     map: Option<PathBuf>,
     /// A network that may be sent to, without writing to it; may be repeated
@@ -190,15 +191,8 @@ pub(crate) struct Args {
     /// What goes to stdout
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
-}
-
-/// What goes to stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// A summary for people
-    Human,
-    /// The summary for programs, as `report --json` writes it
-    Json,
+    #[command(flatten)]
+    setting: SettingArgs,
 }
 
 fn milliseconds(text: &str) -> Result<u32, String> {
@@ -215,6 +209,11 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         return through::run(&args, env);
     }
     let usage = |text: String| Failure::Usage(text);
+    if let Some(flag) = args.setting.given() {
+        return Err(usage(format!(
+            "{flag} needs --through: no sidecar is started without it"
+        )));
+    }
     if args.publish && args.api.is_empty() {
         return Err(usage("--publish needs --api or --through".into()));
     }
@@ -317,7 +316,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         writer.event(0, event).map_err(stored)?;
     }
     write_record(writer, &plan, &ran, &judged, &args, capture.ledger).map_err(stored)?;
-    say(&folder, &args)
+    say(&folder, Saying::usual(args.format), |_| Ok(()))
 }
 
 /// Where the application API is, and what is said to it.
@@ -554,28 +553,4 @@ fn write_record(
         lateness: Some(judged.lateness.finish()).filter(|_| judged.lateness.count() > 0),
     })?;
     Ok(())
-}
-
-/// Says what the record says: every report is made from it.
-fn say(folder: &Path, args: &Args) -> Result<u8, Failure> {
-    let record = Record::open(folder).map_err(stored)?;
-    let view = View::of(&record).map_err(stored)?;
-    let code = view.exit_code(&ExitPolicy::USUAL);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match args.format {
-        Format::Human => {
-            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
-            let folder = folder.display();
-            writeln!(
-                out,
-                "\nreport: meshproof report {folder} --html report.html"
-            )?;
-        }
-        Format::Json => {
-            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
-            out.write_all(json::json(views, verdict, code, &ExitPolicy::USUAL).as_bytes())?;
-        }
-    }
-    out.flush()?;
-    Ok(code)
 }

@@ -8,7 +8,7 @@ use meshproof_record::report::cases::compare::{Comparison, compare};
 use meshproof_record::report::cases::github;
 use meshproof_record::report::terminal::{self, Colour, Style};
 use meshproof_record::report::{View, html, json, junit};
-use meshproof_record::store::Record;
+use meshproof_record::store::{Record, StoreError};
 use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, Verdict, exit_code, overall};
 
 use crate::exit::{self, Failure};
@@ -179,4 +179,67 @@ pub(crate) fn style() -> Style {
         colour,
         width: columns.unwrap_or(COLUMNS).min(COLUMNS),
     }
+}
+
+/// What goes to stdout at the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A summary for people
+    Human,
+    /// The summary for programs, as `report --json` writes it
+    Json,
+}
+
+/// What a command that runs something prints, and what makes it exit 4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saying {
+    /// In which form.
+    pub(crate) format: Format,
+    /// What this machine cannot run.
+    pub(crate) on_unsupported: OnUnsupported,
+}
+
+impl Saying {
+    /// With exit 4 for what this machine cannot run.
+    pub(crate) fn usual(format: Format) -> Saying {
+        Saying {
+            format,
+            on_unsupported: OnUnsupported::Exit4,
+        }
+    }
+}
+
+/// The end of a run: says what its record says, and with which code to exit. Every report is made
+/// from the record; `front` is written before the summary for people.
+pub(crate) fn say(
+    folder: &Path,
+    saying: Saying,
+    front: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<u8, Failure> {
+    let stored = |error: StoreError| Failure::Usage(error.to_string());
+    let record = Record::open(folder).map_err(stored)?;
+    let view = View::of(&record).map_err(stored)?;
+    let policy = Policy {
+        on_unsupported: saying.on_unsupported,
+        ..Policy::USUAL
+    };
+    let code = view.exit_code(&policy);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match saying.format {
+        Format::Human => {
+            front(&mut out)?;
+            out.write_all(terminal::summary(&view, style()).as_bytes())?;
+            let folder = folder.display();
+            writeln!(
+                out,
+                "\nreport: meshproof report {folder} --html report.html"
+            )?;
+        }
+        Format::Json => {
+            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
+            out.write_all(json::json(views, verdict, code, &policy).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(code)
 }

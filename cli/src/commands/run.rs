@@ -3,27 +3,28 @@
 mod files;
 mod print;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
-use meshproof_harness::Backend;
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::scenario::suite::{self, Job, Options};
-use meshproof_harness::scenario::{Story, prove};
-use meshproof_harness::site::{self, Site};
-use meshproof_harness::sut::{Sut, Suts};
+use meshproof_harness::scenario::{Story, prove, shipped};
+use meshproof_harness::sut::Suts;
 use meshproof_proxy::Bug;
 use meshproof_record::case::{Case, CaseKind, Choice};
 use meshproof_record::event::Event;
-use meshproof_record::report::{View, json, terminal};
-use meshproof_record::store::{self, Ending, Record, StoreError, Writer};
-use meshproof_record::verdict::{Claim, End, OnUnsupported, Policy, Verdict};
+use meshproof_record::store::{self, Ending, StoreError, Writer};
+use meshproof_record::verdict::{Claim, End, OnUnsupported, Verdict};
 
+use super::report::{Format, Saying, say};
+use super::setting::SettingArgs;
 use crate::exit::{self, Failure};
 use crate::live::Live;
+
+/// The folder within the record where the captures of stories that ship stand during a run.
+const UNPACKED: &str = "artefacts/scenarios";
 
 /// Tell stories on meshes, and judge them
 ///
@@ -69,19 +70,8 @@ pub(crate) struct Args {
     /// So many stories at a time; default: twice the processors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     jobs: Option<u64>,
-    /// What meshes are made of; default: the best that this machine allows
-    #[arg(long, value_name = "BACKEND")]
-    backend: Option<Made>,
-    /// A binary in the place of an adapter's, or beside it: reference=./new, mosn=./mosn; may be
-    /// repeated
-    #[arg(long, value_name = "NAME=BINARY")]
-    sut: Vec<String>,
-    /// An adapter in a file; may be repeated
-    #[arg(long, value_name = "FILE")]
-    sut_file: Vec<PathBuf>,
-    /// The site: the name of one that ships, or a file
-    #[arg(long, value_name = "SITE")]
-    site: Option<String>,
+    #[command(flatten)]
+    setting: SettingArgs,
     /// Where the record goes (default: meshproof-runs/<id>)
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -93,44 +83,27 @@ pub(crate) struct Args {
     allow_unsupported: bool,
 }
 
-/// What meshes are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Made {
-    /// A network namespace per pod
-    Netns,
-    /// A loopback address per pod
-    Process,
-}
-
-/// What goes to stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A summary for people
-    Human,
-    /// The summary for programs, as `report --json` writes it
-    Json,
-}
-
 /// Reads, checks, tells, records, and says what was shown.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     if args.list {
         return print::shipped();
     }
-    let usage = |error: meshproof_harness::Error| Failure::Usage(error.to_string());
-    let mut suts = Suts::default();
-    for path in &args.sut_file {
-        suts.add(read_sut(path)?);
-    }
-    for text in &args.sut {
-        suts.choose(text).map_err(usage)?;
-    }
-    let site = site_of(args.site.as_deref())?;
+    let (setting, suts) = args.setting.read()?;
     let bugs: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
     let wanted = match &args.failed {
         Some(folder) => files::failed(folder)?,
         None => args.stories.clone(),
     };
-    let stories = files::load(&wanted, &bugs, &suts)?;
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        0,
+        Timestamp::now(),
+    );
+    let folder = args.record.clone();
+    let folder = folder.unwrap_or_else(|| store::default_folder(&start));
+    let unpacked = folder.join(UNPACKED);
+    let files::Loaded { stories, shipped } = files::load(&wanted, &bugs, &suts, &unpacked)?;
     if stories.is_empty() {
         return Err(Failure::Usage("no story is named".to_owned()));
     }
@@ -147,16 +120,9 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             .map(|story| Job { story, bug: None })
             .collect(),
     };
-    let setting = Setting {
-        backend: args.backend.map(|made| match made {
-            Made::Netns => Backend::Netns,
-            Made::Process => Backend::Process,
-        }),
-        suts: suts.all().to_vec(),
-        site,
-        ..Setting::default()
-    };
-    tell(&args, &stories, &jobs, &chosen, &setting, &suts)
+    let writer = Writer::create(&folder, start).map_err(stored)?;
+    shipped::unpack(shipped, &unpacked).map_err(|error| Failure::Usage(error.to_string()))?;
+    tell(&args, &stories, &jobs, &chosen, (&setting, &suts), writer)
 }
 
 fn tell(
@@ -164,20 +130,10 @@ fn tell(
     stories: &[Story],
     jobs: &[Job],
     bugs: &[&str],
-    setting: &Setting,
-    suts: &Suts,
+    (setting, suts): (&Setting, &Suts),
+    mut writer: Writer,
 ) -> Result<u8, Failure> {
-    let start = store::start(
-        env!("CARGO_PKG_VERSION"),
-        std::env::args().collect(),
-        0,
-        Timestamp::now(),
-    );
-    let folder = args
-        .record
-        .clone()
-        .unwrap_or_else(|| store::default_folder(&start));
-    let mut writer = Writer::create(&folder, start).map_err(stored)?;
+    let folder = writer.folder().to_owned();
     let begun = meshproof_sys::clock::Nanos::now();
     let at_ns = || meshproof_sys::clock::Nanos::now().since(begun);
     let name = match stories {
@@ -208,7 +164,7 @@ fn tell(
     let options = Options {
         jobs: args.jobs.map_or_else(usual_jobs, |jobs| jobs as usize),
         artefacts: writer.artefacts().map_err(stored)?,
-        again: again(args),
+        again: args.setting.again(),
         choices,
     };
     let stop = stopped();
@@ -265,41 +221,19 @@ fn tell(
             lateness: None,
         })
         .map_err(stored)?;
-    say(args, &folder, table.as_ref())
-}
-
-/// Says what the record says: every report is made from it.
-fn say(args: &Args, folder: &std::path::Path, table: Option<&prove::Table>) -> Result<u8, Failure> {
-    let record = Record::open(folder).map_err(stored)?;
-    let view = View::of(&record).map_err(stored)?;
-    let policy = Policy {
-        on_unsupported: match args.allow_unsupported {
-            true => OnUnsupported::Allow,
-            false => OnUnsupported::Exit4,
-        },
-        ..Policy::USUAL
+    let on_unsupported = match args.allow_unsupported {
+        true => OnUnsupported::Allow,
+        false => OnUnsupported::Exit4,
     };
-    let code = view.exit_code(&policy);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match args.format {
-        Format::Human => {
-            if let Some(table) = table {
-                print::table(&mut out, table)?;
-            }
-            out.write_all(terminal::summary(&view, super::report::style()).as_bytes())?;
-            let folder = folder.display();
-            writeln!(
-                out,
-                "\nreport: meshproof report {folder} --html report.html"
-            )?;
-        }
-        Format::Json => {
-            let (views, verdict) = (std::slice::from_ref(&view), view.verdict);
-            out.write_all(json::json(views, verdict, code, &policy).as_bytes())?;
-        }
-    }
-    out.flush()?;
-    Ok(code)
+    let format = args.format;
+    let saying = Saying {
+        format,
+        on_unsupported,
+    };
+    say(&folder, saying, |out| match &table {
+        Some(table) => print::table(out, table),
+        None => Ok(()),
+    })
 }
 
 /// One claim for each story; of proofs the table makes them.
@@ -327,27 +261,6 @@ fn claims(cases: &[Case]) -> Vec<Claim> {
         .collect()
 }
 
-/// What is typed behind the story to run it again.
-fn again(args: &Args) -> String {
-    let mut again = String::new();
-    let mut add = |name: &str, value: &str| {
-        again.push_str(&format!(" --{name} {value}"));
-    };
-    if let Some(made) = args.backend {
-        let backend = match made {
-            Made::Netns => Backend::Netns,
-            Made::Process => Backend::Process,
-        };
-        add("backend", backend.name());
-    }
-    args.sut.iter().for_each(|sut| add("sut", sut));
-    for path in &args.sut_file {
-        add("sut-file", &path.display().to_string());
-    }
-    args.site.iter().for_each(|site| add("site", site));
-    again
-}
-
 /// Most of what a story does is to wait.
 fn usual_jobs() -> usize {
     std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * 2)
@@ -364,31 +277,6 @@ fn stopped() -> Arc<AtomicBool> {
         }
     });
     stop
-}
-
-fn read_sut(path: &std::path::Path) -> Result<Sut, Failure> {
-    let (name, text) = files::text(path)?;
-    Sut::parse(&name, &text).map_err(files::diagnostic)
-}
-
-fn site_of(wanted: Option<&str>) -> Result<Site, Failure> {
-    let shipped = site::shipped();
-    let Some(wanted) = wanted else {
-        return Ok(shipped.into_iter().next().unwrap_or_default());
-    };
-    let names: Vec<String> = shipped.iter().map(|site| site.site.clone()).collect();
-    if let Some(site) = shipped.into_iter().find(|site| site.site == wanted) {
-        return Ok(site);
-    }
-    let path = std::path::Path::new(wanted);
-    if !path.is_file() {
-        let names = names.join(", ");
-        return Err(Failure::Usage(format!(
-            "there is no site `{wanted}`; there are {names}, or a file can be named"
-        )));
-    }
-    let (name, text) = files::text(path)?;
-    Site::parse(&name, &text).map_err(files::diagnostic)
 }
 
 fn stored(error: StoreError) -> Failure {

@@ -23,6 +23,7 @@ mod replay;
 mod report;
 mod rewrite;
 mod standing;
+mod stopped;
 mod through;
 mod tidy;
 mod upgrade;

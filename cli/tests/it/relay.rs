@@ -106,3 +106,53 @@ fn where_namespaces_are_denied_the_story_is_the_same() {
     let front = [as_nobody().unwrap_or_default(), denied].concat();
     story(None, &front).unwrap();
 }
+
+/// Between two sidecars, and between two apps that have none, a relay stands on the port of
+/// production: it sees every call and harms what it is told to.
+#[test]
+fn a_relay_stands_between_sidecars_and_where_there_are_none() {
+    let bare = PAIR
+        .replace("    sidecar: reference\n", "")
+        .replace("  client:\n", "  client: {}\n");
+    for (topology, surplus) in [(PAIR, 0), (&bare, 20)] {
+        let setting = |backend| Setting {
+            backend: Some(backend),
+            program: vec![env!("CARGO_BIN_EXE_meshproof").into()],
+            relays: vec![("server".to_owned(), Between::SidecarAndSidecar)],
+            ..Setting::default()
+        };
+        let spec = crate::mesh::spec(topology);
+        // A pod of loopback has one address, and it is taken.
+        match Mesh::up(&spec, &setting(Backend::Process)) {
+            Err(Error::Unsupported { missing, .. }) => assert!(missing.contains("12200")),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("two listeners on one address"),
+        }
+        let mesh = match Mesh::up(&spec, &setting(Backend::Netns)) {
+            Ok(mesh) => mesh,
+            Err(Error::Unsupported { missing, advice }) => {
+                return skipped(&format!("needs {missing}: {advice}"));
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let calls = |surplus: u64| {
+            let called = mesh.call(&Call::new("client", 20)).unwrap();
+            assert_eq!((called.right, called.surplus), (20, surplus), "{called:?}");
+        };
+        calls(0);
+        let relay = mesh.relay_at("server", 12200).unwrap();
+        let requests = relay.account().frames(Direction::Forth, Sort::Request);
+        assert_eq!(requests, 20);
+        let twice = relay
+            .put(Rule {
+                sorts: vec![Sort::Response],
+                direction: Some(Direction::Back),
+                ..Rule::new(Harm::Duplicate)
+            })
+            .unwrap();
+        // A sidecar keeps what comes twice to itself; an app has nobody to do that for it.
+        calls(surplus);
+        assert_eq!(relay.heal(twice).unwrap().harmed, 20);
+        mesh.down().unwrap();
+    }
+}

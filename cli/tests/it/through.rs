@@ -51,9 +51,10 @@ const MAP: &str = "\
 networks: {10.15.0.0/16: 10.77.0.0/16}
 vips:
   sample-pool.zone1.alipay.net: offline-pool.z9.test.net
+  sample-pool.GZ00A.alipay.net: other-pool.z8.test.net
   sample-server-vip.alipay.net: host-1.test.net
-apps: {sample: offline, sample-client: c1, target-app: t1}
-zones: {zone1: z9}
+apps: {sample: offline, sample-client: c1, sample-server: s1, target-app: t1}
+zones: {zone1: z9, GZ00A: z8}
 ";
 
 impl Bench {
@@ -65,6 +66,13 @@ impl Bench {
 
     fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// With the offline mesh of these captures; none where this machine runs none.
+    fn of(captures: &[&str], more: &[&str]) -> Option<Bench> {
+        let bench = runs().then(Bench::new)?;
+        bench.make("offline", captures, more);
+        Some(bench)
     }
 
     /// Makes an offline mesh; what was said of it.
@@ -124,15 +132,13 @@ impl Bench {
 
 #[test]
 fn a_real_sofarpc_capture_passes_through_a_right_sidecar_and_not_through_a_wrong_one() {
-    if !runs() {
-        return;
-    }
-    let bench = Bench::new();
     let both = [
         "sofarpc_bolt_hessian2.pcap",
         "sofarpc_bolt_url_appName.pcap",
     ];
-    bench.make("offline", &both, &[]);
+    let Some(bench) = Bench::of(&both, &[]) else {
+        return;
+    };
     // Nothing of the original deployment is in the folder.
     for file in ["topology.yaml", "offline.yaml"] {
         let text = std::fs::read_to_string(bench.folder.path().join("offline").join(file)).unwrap();
@@ -146,11 +152,9 @@ fn a_real_sofarpc_capture_passes_through_a_right_sidecar_and_not_through_a_wrong
 
 #[test]
 fn a_legacy_vip_is_subscribed_as_it_was_recorded() {
-    if !runs() {
+    let Some(bench) = Bench::of(&["mesh_vip_legacy.pcap"], &[]) else {
         return;
-    }
-    let bench = Bench::new();
-    bench.make("offline", &["mesh_vip_legacy.pcap"], &[]);
+    };
     bench.passes("offline", &[], &["functional", "ledger", "subscriptions"]);
     let said = bench.fails("offline", "vip-legacy-form", "subscriptions");
     assert!(said.contains("?_TIMEOUT=3000"), "{said}");
@@ -158,12 +162,10 @@ fn a_legacy_vip_is_subscribed_as_it_was_recorded() {
 
 #[test]
 fn a_real_bolt_v2_capture_with_crc_enters_at_12200() {
-    if !runs() {
-        return;
-    }
-    let bench = Bench::new();
     let captures = ["bolt_v2_pipeline_crc.pcap", "bolt_v2_heartbeat.pcap"];
-    bench.make("offline", &captures, &["--side", "inbound"]);
+    let Some(bench) = Bench::of(&captures, &["--side", "inbound"]) else {
+        return;
+    };
     bench.passes("offline", &[], &["functional", "ledger", "heartbeats"]);
     bench.fails("offline", "crc-dropped", "functional");
     bench.fails("offline", "reply-version", "heartbeats");
@@ -171,10 +173,6 @@ fn a_real_bolt_v2_capture_with_crc_enters_at_12200() {
 
 #[test]
 fn clients_that_share_a_connection_get_their_own_answers() {
-    if !runs() {
-        return;
-    }
-    let bench = Bench::new();
     // More clients than the sidecar opens connections: they share.
     let captures = [
         "bolt_v1_basic.pcap",
@@ -185,18 +183,18 @@ fn clients_that_share_a_connection_get_their_own_answers() {
         "sofarpc_bolt_hessian2.pcap",
         "sofarpc_bolt_url_appName.pcap",
     ];
-    bench.make("offline", &captures, &["--side", "inbound"]);
+    let Some(bench) = Bench::of(&captures, &["--side", "inbound"]) else {
+        return;
+    };
     bench.passes("offline", &[], &["functional", "ledger"]);
     bench.fails("offline", "id-collision", "functional");
 }
 
 #[test]
 fn two_builds_are_compared() {
-    if !runs() {
+    let Some(bench) = Bench::of(&["sofarpc_bolt_hessian2.pcap"], &[]) else {
         return;
-    }
-    let bench = Bench::new();
-    bench.make("offline", &["sofarpc_bolt_hessian2.pcap"], &[]);
+    };
     let own = env!("CARGO_BIN_EXE_meshproof");
     // A build that has a bug: the same program behind a script.
     let wrong = bench.path("wrong");
@@ -228,30 +226,117 @@ fn two_builds_are_compared() {
     assert_eq!(code, 0, "{told:#}");
     let (code, told) = compare(own, &wrong, "other");
     assert_eq!(code, 1, "{told:#}");
-    let claims = told["claims"].as_array().unwrap();
+    // The comparison has a record of its own, and what is told is made from it.
+    let claims = told["records"][0]["claims"].as_array().unwrap();
     let verdict = |name: &str| {
         let found = claims.iter().find(|claim| claim["name"] == name);
         found.map(|claim| claim["verdict"].as_str().unwrap().to_owned())
     };
     assert_eq!(verdict("old.functional").as_deref(), Some("PASS"));
     assert_eq!(verdict("new.functional").as_deref(), Some("FAIL"));
+    // The bug is an answer too many: what is compared is alike.
+    assert_eq!(verdict("builds").as_deref(), Some("PASS"));
+    let root = PathBuf::from(bench.path("other"));
     for build in ["old", "new"] {
-        let record = PathBuf::from(bench.path("other")).join(build);
+        let record = root.join(build);
         assert!(Record::open(&record).unwrap().manifest().is_some());
     }
+    let record = Record::open(&root).unwrap();
+    assert!(record.manifest().is_some());
+    let compared = record.rows().unwrap().map(Result::unwrap);
+    assert_eq!(compared.filter(|row| row.compared).count(), 3);
+    let hops = std::fs::read(root.join("artefacts/hops.json")).unwrap();
+    let hops: Value = serde_json::from_slice(&hops).unwrap();
+    assert_eq!(hops["builds"], serde_json::json!(["old", "new"]));
+    assert_eq!(hops["reports"].as_array().map(Vec::len), Some(2));
+    // Every report is made again from it.
+    let (code, said) = meshproof(&["report", root.to_str().unwrap()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("new.functional"), "{said}");
+    let two = format!("reference={own}");
+    let (code, said) = meshproof(&["replay", "--through", &folder, "--sut", &two, "--sut", &two]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("two builds are called `reference`"), "{said}");
+}
+
+#[test]
+fn loopback_addresses_do_where_namespaces_do_not() {
+    let bench = Bench::new();
+    bench.make("offline", &["sofarpc_bolt_hessian2.pcap"], &[]);
+    let (code, said, found) = bench.replayed("offline", &["--backend", "process"]);
+    assert_eq!(code, 0, "{said}");
+    for claim in ["functional", "ledger", "subscriptions"] {
+        assert_eq!(found.get(claim), Some(&Verdict::Pass), "{claim}: {said}");
+    }
+    // What cannot be seen there is said.
+    assert_eq!(found.get("escapes"), Some(&Verdict::Unsupported), "{said}");
+    assert!(said.contains("hop-not-seen"), "{said}");
+    let bug = ["--backend", "process", "--bug", "oneway-answered"];
+    let (code, said, found) = bench.replayed("offline", &bug);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(found.get("functional"), Some(&Verdict::Fail), "{said}");
+    // These flags are about a sidecar that is started.
+    let (code, said) = meshproof(&["replay", "c.pcap", "--stub", "--backend", "process"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--backend needs --through"), "{said}");
+}
+
+#[test]
+fn recorded_tr_is_replayed_on_both_sides() {
+    for side in ["outbound", "inbound"] {
+        let captures = ["tr_hessian_stub.pcap"];
+        let Some(bench) = Bench::of(&captures, &["--side", side]) else {
+            return;
+        };
+        bench.passes("offline", &[], &["functional", "ledger", "heartbeats"]);
+        bench.fails("offline", "oneway-answered", "functional");
+    }
+}
+
+/// Real MOSN in the place of the sidecar that a folder was made for: what it carries is answered,
+/// what it does not is said, and its own defects are found.
+#[test]
+fn real_mosn_is_tried_with_what_it_carries() {
+    let Some(binary) = std::env::var_os("MESHPROOF_REAL_MOSN") else {
+        return skipped("needs MESHPROOF_REAL_MOSN=BINARY, a build of MOSN 1.6.1");
+    };
+    let mosn = format!("mosn={}", Path::new(&binary).display());
+    let mosn = ["--sut", &mosn];
+    let captures = ["sofarpc_bolt_hessian2.pcap"];
+    for side in ["outbound", "inbound"] {
+        let Some(bench) = Bench::of(&captures, &["--side", side]) else {
+            return;
+        };
+        // Its streams are served side by side: requests of one connection overtake each other.
+        let rules = bench.path("rules.yaml");
+        std::fs::write(&rules, "may: [{field: exchange.order}]\n").unwrap();
+        let more = [&mosn[..], &["--rules", &rules]].concat();
+        let (code, said, found) = bench.replayed("offline", &more);
+        assert_eq!(code, 0, "{side}: {said}");
+        assert_eq!(found.get("functional"), Some(&Verdict::Pass), "{said}");
+        let subscriptions = match side {
+            "outbound" => Some(&Verdict::Unsupported),
+            _ => None,
+        };
+        assert_eq!(found.get("subscriptions"), subscriptions, "{said}");
+    }
+    let Some(bench) = Bench::of(&["tr_hessian_stub.pcap"], &[]) else {
+        return;
+    };
+    let (code, said, _) = bench.replayed("offline", &mosn);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("4 calls in TR"), "{said}");
 }
 
 #[test]
 fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
-    if !runs() {
-        return;
-    }
-    let bench = Bench::new();
     let both = [
         "sofarpc_bolt_hessian2.pcap",
         "sofarpc_bolt_url_appName.pcap",
     ];
-    bench.make("offline", &both, &[]);
+    let Some(bench) = Bench::of(&both, &[]) else {
+        return;
+    };
     let (folder, small, record) = (
         bench.path("offline"),
         bench.path("small"),
@@ -265,11 +350,16 @@ fn a_failing_replay_is_shrunk_to_what_matters_and_runs_anywhere() {
         "oneway-answered",
         "--shrink",
         &small,
+        "--map",
+        &bench.path("map.yaml"),
+        "--original",
+        &capture("sofarpc_bolt_hessian2.pcap"),
         "--record",
         &record,
     ]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("shrunk: "), "{said}");
+    assert!(said.contains("audited for "), "{said}");
     // Only the one-way matters.
     let (code, listed) = meshproof(&["ls", &format!("{small}/capture.pcapng"), "--format", "json"]);
     assert_eq!(code, 0, "{listed}");

@@ -303,13 +303,9 @@ impl<'a> Place<'a> {
     fn syntax(&self, errors: &cel::ParseErrors) -> Problem {
         let text = self.written.value.as_str();
         let (at, why) = match errors.errors.first() {
-            // The parser goes on to list every token that it knows.
             Some(first) => {
-                let why = match first.msg.split(" expecting").next().unwrap_or_default() {
-                    why if why.contains("<EOF>") => "it ends too early",
-                    why => why,
-                };
-                (byte_of(text, first.pos), why.to_owned())
+                let why = meshproof_input::condition(&first.msg);
+                (byte_of(text, first.pos), why)
             }
             None => (0, "it cannot be read".to_owned()),
         };

@@ -114,6 +114,11 @@ pub enum Between {
     SidecarAndApp,
     /// From the client in the pod to its sidecar: clients call the relay in place of 12220.
     ClientAndSidecar,
+    /// From whoever calls the pod to its sidecar, or to its app where it has none: port 12200 of
+    /// the pod's address is the relay's, and who serves listens on the same port of the pod's
+    /// loopback. It takes connections whether or not anybody serves behind it: whether 12200 is
+    /// open is not to be asked then. Only where a pod has a loopback of its own.
+    SidecarAndSidecar,
 }
 
 impl Default for Setting {
@@ -137,6 +142,7 @@ impl Between {
         match port {
             port::APP => Some(Between::SidecarAndApp),
             port::OUTBOUND => Some(Between::ClientAndSidecar),
+            port::INBOUND => Some(Between::SidecarAndSidecar),
             _ => None,
         }
     }
@@ -265,7 +271,7 @@ impl Mesh {
         relay.ok_or_else(|| {
             Error::Refused(format!(
                 "no relay stands on the leg to port {port} of pod {pod}: one can be on 12199 \
-                 (sidecar to app) and on 12220 (client to sidecar)"
+                 (sidecar to app), on 12220 (client to sidecar) and on 12200 (sidecar to sidecar)"
             ))
         })
     }

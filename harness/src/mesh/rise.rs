@@ -133,11 +133,21 @@ pub(super) fn environment(spec: &MeshSpec, setting: &Setting) -> Result<Raised, 
 /// A relay on a leg of a pod.
 fn relay(environment: &dyn Environment, pod: &str, between: Between) -> Result<Relay, Error> {
     let local = environment.local(pod)?;
-    let (at, to) = match between {
-        Between::SidecarAndApp => (port::APP, port::APP_BEHIND),
-        Between::ClientAndSidecar => (port::OUTBOUND_FRONT, port::OUTBOUND),
+    let (front, at, to) = match between {
+        Between::SidecarAndApp => (local, port::APP, port::APP_BEHIND),
+        Between::ClientAndSidecar => (local, port::OUTBOUND_FRONT, port::OUTBOUND),
+        Between::SidecarAndSidecar => {
+            let front = environment.address(pod)?;
+            if front == local {
+                return Err(Error::Unsupported {
+                    missing: format!("a loopback of its own in pod {pod}, for a relay on 12200"),
+                    advice: "use the netns backend".to_owned(),
+                });
+            }
+            (front, port::INBOUND, port::INBOUND)
+        }
     };
-    let (at, to) = (SocketAddr::new(local, at), SocketAddr::new(local, to));
+    let (at, to) = (SocketAddr::new(front, at), SocketAddr::new(local, to));
     Relay::in_pod(environment, pod, at, to)
 }
 
@@ -459,7 +469,7 @@ impl Site<'_> {
     ) -> Result<sut::template::Values, Error> {
         let mut providers = Vec::new();
         for (other, pod) in &self.spec.pods {
-            if other.value != name && pod.app.is_some() {
+            if other.value != name && (pod.app.is_some() || pod.serves) {
                 let address = self.environment.address(other)?;
                 providers.push(SocketAddr::new(address, port::INBOUND));
             }
@@ -468,7 +478,19 @@ impl Site<'_> {
         let zone = self.zone(spec);
         let services = self.services;
         let values = pod::values(environment, name, zone, heartbeat, services, &providers)?;
+        let inbound = SocketAddr::new(self.front(name)?, port::INBOUND);
+        let values = values.with("inbound", inbound.to_string());
         Ok(values.with("folder", folder.to_string_lossy()))
+    }
+
+    /// The address on which a pod serves at 12200: all that it has, or its loopback, where a relay
+    /// stands in front.
+    fn front(&self, name: &str) -> Result<std::net::IpAddr, Error> {
+        let relayed = (name.to_owned(), Between::SidecarAndSidecar);
+        match self.setting.relays.contains(&relayed) {
+            true => self.environment.local(name),
+            false => self.environment.open(name),
+        }
     }
 
     /// Waits until an address answers with a text.
@@ -531,7 +553,7 @@ impl Site<'_> {
             stands,
             &member.place,
             behind,
-            self.environment.open(name)?,
+            self.front(name)?,
             self.services.center,
             self.zone(&member.spec),
             &journal,

@@ -73,6 +73,9 @@ pub struct PodSpec {
     pub app: Option<AppSpec>,
     /// Programs by file: peers of other languages.
     pub peers: Vec<PeerSpec>,
+    /// Whether one of the peers serves at 12200, as an app would: sidecars with a static list of
+    /// providers have it in theirs.
+    pub serves: bool,
 }
 
 /// An app that serves.

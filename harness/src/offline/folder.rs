@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use meshproof_input::Problem;
-use meshproof_replay::audit::{Audit, Needles, Original};
 use meshproof_replay::capture::{self, AtomicFile, Captures, Inputs, Writer};
 use meshproof_replay::engine::load::{self, Loaded};
 use meshproof_replay::engine::plan::Recorded;
@@ -18,6 +17,7 @@ use meshproof_replay::stream::{Flow, FlowId, Mark, OpenerBy};
 use meshproof_wire::mesh_api::{Answer, Application, Call, Subscribe, protocol_code};
 use meshproof_wire::{Crc, Frame, Head, Kind, Protocol, RequestId};
 
+use super::settle::audit;
 use super::shape::{MadeUp, Shape, Side, Unfit};
 use super::text::{self, CAPTURE, Page, Sidecars};
 use crate::Error;
@@ -52,6 +52,17 @@ pub enum Failed {
         /// The first of them.
         first: String,
     },
+    /// A part of an audited capture shows what the whole does not.
+    #[error(
+        "{found} addresses or names of the small capture are not in the audited one, `{first}` \
+         first: it is not written"
+    )]
+    Strange {
+        /// How many.
+        found: usize,
+        /// The first of them.
+        first: String,
+    },
     /// The audit could not look at everything.
     #[error("the audit could not search everything: {0}")]
     Unsearched(String),
@@ -69,7 +80,7 @@ pub enum Failed {
 }
 
 impl Failed {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Failed {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Failed {
         let path = path.to_path_buf();
         move |source| Failed::Io { path, source }
     }
@@ -208,36 +219,6 @@ fn rewrite(inputs: &Inputs, map: &Map, path: &Path) -> Result<u64, Failed> {
     Ok(summary.packets.written)
 }
 
-/// Searches the rewritten capture for what must not be left; how much was searched for. A map that
-/// hides nothing leaves nothing to search for.
-fn audit(inputs: &Inputs, map: &Map, path: &Path) -> Result<u64, Failed> {
-    if map.hides_nothing() {
-        return Ok(0);
-    }
-    let mut captures = Captures::open(inputs)?;
-    let original = Original::read(&mut captures, map)?;
-    let needles = Needles::new(map, Some(&original));
-    let mut audit = Audit::new(&needles).map_err(Failed::Capture)?;
-    let mut captures = Captures::open(&Inputs::of([path]))?;
-    audit.packets(&mut captures)?;
-    let file = std::fs::File::open(path).map_err(Failed::io(path))?;
-    audit
-        .blocks(&path.to_string_lossy(), file)
-        .map_err(Failed::io(path))?;
-    audit.reading(&captures.findings());
-    let report = audit.finish();
-    if let Some(first) = report.findings.first() {
-        return Err(Failed::Left {
-            found: report.findings.len(),
-            first: first.needle.clone(),
-        });
-    }
-    if let Some(why) = report.unsearched.first() {
-        return Err(Failed::Unsearched(why.clone()));
-    }
-    Ok(report.needles.map + report.needles.original)
-}
-
 pub(super) fn read(path: &Path) -> Result<Loaded, Failed> {
     let mut captures = Captures::open(&Inputs::of([path]))?;
     load::load(&mut captures, &Selection::default())
@@ -323,6 +304,15 @@ impl Offline {
             sut: sut.unwrap_or_else(|| self.sut.clone()),
             ..self.clone()
         })
+    }
+
+    /// The same mesh with another sidecar to be tried.
+    pub fn with_adapter(mut self, adapter: &str) -> Offline {
+        let mut pods = self.spec.pods.0.iter_mut();
+        if let Some((_, pod)) = pods.find(|(name, _)| name.value == self.sut) {
+            pod.value.sidecar = Some(adapter.to_owned());
+        }
+        self
     }
 
     /// The adapter of the sidecar that is tried.

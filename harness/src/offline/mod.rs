@@ -3,6 +3,8 @@
 //! - [`shape`]: what a capture tells of the deployment that it was taken in; pure.
 //! - [`text`]: that, as a topology and a page of its own; pure.
 //! - [`folder`]: the folder that holds an offline mesh.
+//! - [`fit`]: what the sidecar that is tried cannot be asked.
+//! - [`settle`]: whether a capture may have its name.
 //! - [`through`]: a replay that enters where the app would.
 //! - [`judge`]: what such a replay shows.
 //! - [`fleet`]: one capture through the same deployment with other sidecars.
@@ -14,9 +16,11 @@
 //! service of the capture, and the VIP name service every VIP.
 
 pub mod builds;
+pub mod fit;
 pub mod fleet;
 pub mod folder;
 pub mod judge;
+pub mod settle;
 pub mod shape;
 pub mod shrink;
 pub mod text;

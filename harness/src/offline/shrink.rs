@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use meshproof_replay::capture::{AtomicFile, Writer};
+use meshproof_replay::capture::Writer;
 use meshproof_replay::engine::plan::{Recorded, Skip};
 use meshproof_replay::engine::run::Control;
 use meshproof_replay::exchange::{Exchange, ExchangeKind};
@@ -16,6 +16,7 @@ use meshproof_replay::synth;
 
 use super::folder::{self, Failed, Offline};
 use super::judge::Symptoms;
+use super::settle::{Originals, settle};
 use super::shape::Shows;
 use super::text::{CAPTURE, HERE};
 use super::through::{self, Ways, says};
@@ -58,6 +59,8 @@ pub struct Shrunk {
     /// Whether taking any one exchange away was seen to end the failure; otherwise the limit was
     /// reached before.
     pub minimal: bool,
+    /// Addresses, names and originals that the audit of the small capture looked at.
+    pub searched: u64,
 }
 
 /// Finds a smallest part of `items` for which `fails` still holds (1-minimal, ddmin). `fails` says
@@ -182,7 +185,12 @@ fn choose(exchanges: &[Recorded], kept: &[usize]) -> Vec<Recorded> {
 /// story. `wanted` is what was wrong with the whole. Every try is told.
 ///
 /// # Errors
-/// A mesh cannot be brought up, or the folder cannot be written.
+/// A mesh cannot be brought up, the small capture does not pass the audit (nothing stands under its
+/// name then), or the folder cannot be written.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is tried, how, and where it goes"
+)]
 pub fn shrink(
     offline: &Offline,
     setting: &Setting,
@@ -190,6 +198,7 @@ pub fn shrink(
     wanted: &Symptoms,
     limits: Limits,
     folder: &Path,
+    originals: Option<Originals<'_>>,
     told: &mut dyn FnMut(&str),
 ) -> Result<Shrunk, Failed> {
     let loaded = offline.load()?;
@@ -257,7 +266,7 @@ pub fn shrink(
         .filter_map(|at| exchanges.get(*at))
         .map(|it| &it.exchange)
         .collect();
-    write(offline, &small, start_ns, folder, wanted)?;
+    let searched = write(offline, &small, start_ns, folder, originals, wanted)?;
     let connections = |parts: &[usize]| by_connection(&exchanges, parts).len();
     Ok(Shrunk {
         symptoms: wanted.clone(),
@@ -265,6 +274,7 @@ pub fn shrink(
         to: (connections(&left), left.len()),
         tries,
         minimal: minimal && minimal_too,
+        searched,
     })
 }
 
@@ -300,22 +310,29 @@ fn write(
     small: &[&Exchange],
     start_ns: u64,
     folder: &Path,
+    originals: Option<Originals<'_>>,
     wanted: &Symptoms,
-) -> Result<(), Failed> {
+) -> Result<u64, Failed> {
     let io = |path: &Path| {
         let path = path.to_path_buf();
         move |source| Failed::Io { path, source }
     };
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let path = folder.join(CAPTURE);
-    let mut file = AtomicFile::create(&path).map_err(io(&path))?;
-    let mut writer = Writer::new(&mut file).map_err(io(&path))?;
+    // Under another name first: nobody finds a capture that was not audited.
+    let mut part = tempfile::Builder::new()
+        .prefix(".small-")
+        .suffix(".pcapng")
+        .tempfile_in(folder)
+        .map_err(io(&path))?;
+    let mut writer = Writer::new(part.as_file_mut()).map_err(io(&path))?;
     synth::write(small.iter().copied(), start_ns, &mut writer).map_err(io(&path))?;
     writer.finish().map_err(io(&path))?;
-    file.commit().map_err(io(&path))?;
+    let searched = settle(part, &offline.capture, originals, &path)?;
     folder::around(folder, offline.side, offline.adapter())?;
     let path = folder.join(SCENARIO);
-    std::fs::write(&path, scenario(offline, small.len(), wanted)).map_err(io(&path))
+    std::fs::write(&path, scenario(offline, small.len(), wanted)).map_err(io(&path))?;
+    Ok(searched)
 }
 
 /// The story: the same replay, and nothing else.

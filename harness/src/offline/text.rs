@@ -170,6 +170,7 @@ pub fn topology(shape: &Shape, name: &str, sidecars: Sidecars<'_>) -> String {
             line(format_args!("  # stands for {stands_for}"));
         }
         line(format_args!("  {}:", provider.pod));
+        line(format_args!("    serves: true"));
         if let Some(zone) = &provider.zone {
             line(format_args!("    zone: {}", quoted(zone)));
         }

@@ -23,6 +23,7 @@ use meshproof_replay::map::{Target, Writes};
 use meshproof_replay::targets::Policy;
 use meshproof_wire::Protocol;
 
+use super::fit;
 use super::folder::{self, Failed, Offline};
 use super::judge::{Beats, Symptoms};
 use super::shape::{Shape, Shows, Side, enters};
@@ -30,6 +31,7 @@ use crate::Error;
 use crate::capture::{Captured, Recorder, Size};
 use crate::environment::{Environment, Escapes};
 use crate::mesh::{Mesh, Setting};
+use crate::sut;
 
 /// How a replay goes through a mesh.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ pub struct Entry {
     pub from: String,
     /// Where calls go.
     pub calls: SocketAddr,
-    /// The application API; `None` where calls enter at 12200.
+    /// The application API; `None` where calls enter at 12200, and of a sidecar without one.
     pub api: Option<SocketAddr>,
     /// On which side that is.
     pub side: Side,
@@ -100,11 +102,13 @@ impl Entry {
     /// The mesh has no such pod.
     pub fn at(mesh: &Mesh, from: &str, sut: &str, side: Side) -> Result<Entry, Error> {
         let place = mesh.place(sut)?;
+        let adapter = mesh.sidecar_of(sut)?;
+        let asks = adapter.is_none_or(|it| it.can("subscribes"));
         Ok(match side {
             Side::Outbound => Entry {
                 from: from.to_owned(),
                 calls: place.outbound,
-                api: Some(place.api),
+                api: Some(place.api).filter(|_| asks),
                 side,
             },
             Side::Inbound => Entry {
@@ -195,12 +199,16 @@ impl Through {
 /// There is no mesh, or the machine cannot go on; whatever the sidecar does is a claim.
 pub fn run(
     offline: &Offline,
-    exchanges: Vec<Recorded>,
+    mut exchanges: Vec<Recorded>,
     setting: &Setting,
     ways: &Ways,
     control: &Control,
 ) -> Result<Through, Failed> {
-    let mesh = Mesh::up(&offline.spec, setting)?;
+    let sut = sut::find(&setting.suts, offline.adapter())?;
+    let lacks = fit::exchanges(offline.side, sut, &mut exchanges)?;
+    let mut spec = offline.spec.clone();
+    fit::topology(&mut spec, &setting.suts)?;
+    let mesh = Mesh::up(&spec, setting)?;
     let entry = Entry::of(&mesh, offline)?;
     let tap = Tap::start(&mesh, &offline.sut, ways.captures.as_deref());
     let mut through = on(&mesh, &entry, exchanges, ways, control)?;
@@ -214,6 +222,7 @@ pub fn run(
     through.timeline = mesh.timeline();
     through.escapes = mesh.down()?;
     super::judge::finish(&mut through);
+    through.judged.claims.extend(lacks);
     // Evidence of a failure is kept only then.
     if let Some(folder) = kept.filter(|_| !through.symptoms().any()) {
         std::fs::remove_dir_all(&folder)

@@ -165,12 +165,6 @@ impl World for Hall {
     }
 
     fn replay(&self, replay: &Replay, limit: Duration) -> Result<Look, Error> {
-        if let Some(map) = &replay.map {
-            return Err(refused(format!(
-                "{map}: a story replays what was rewritten before; `meshproof env from-capture` \
-                 rewrites, audits and makes the topology"
-            )));
-        }
         let control = Control::new().map_err(Error::io("a wake"))?;
         let ways = Ways {
             // No answer may outlast the story.

@@ -7,7 +7,7 @@ use meshproof_input::{Millis, Problem, Span, Spanned, suggestion};
 
 use super::model::{
     CALLS_MAX, Call, CallStyle, Fault, FaultKind, NESTING_MAX, Program, RegistryOrder, STEPS_MAX,
-    Scenario, Set, Step, VipOrder,
+    Scenario, Set, Side, Step, VipOrder,
 };
 use super::needs::CAPABILITIES;
 use super::plan;
@@ -104,6 +104,12 @@ pub(crate) fn services(mesh: &MeshSpec) -> Vec<String> {
     }
     all
 }
+
+/// Ports of the legs on which a relay can stand.
+const LEGS: [u16; 3] = [12199, 12220, 12200];
+
+const LEGS_HELP: &str = "write 12199 (from the sidecar to the app), 12220 (from the app to the sidecar) or 12200 \
+     (from whoever calls the pod)";
 
 struct Checker<'a> {
     name: &'a str,
@@ -223,6 +229,18 @@ impl Checker<'_> {
         if !self.known.bugs.is_empty() {
             for bug in &story.catches {
                 self.word("bug", "scenario::unknown_bug", bug, self.known.bugs)?;
+            }
+        }
+        for (bug, by) in &story.caught_by {
+            let caught: Vec<&str> = story.catches.iter().map(|bug| bug.as_str()).collect();
+            self.word("bug of `catches`", "scenario::uncaught", bug, &caught)?;
+            if let Some(says) = by.value.says.as_ref().filter(|it| it.trim().is_empty()) {
+                return Err(self.wrong(
+                    says.span,
+                    "scenario::uncaught",
+                    "an empty text is in every sentence",
+                    "write what the claim must say, such as `functional`, or leave `says` out",
+                ));
             }
         }
         if story.budget.value == Millis(0) || story.budget.value > TIME_MAX {
@@ -501,12 +519,23 @@ impl Checker<'_> {
                     "take `port` away",
                 ));
             }
-            Some(port) if ![12199, 12220].contains(&port.value) => {
+            Some(port) if !LEGS.contains(&port.value) => {
                 return Err(self.wrong(
                     port.span,
                     "scenario::fault",
                     format!("no relay can stand on a leg to port {port}"),
-                    "write 12199 (from the sidecar to the app) or 12220 (from the app to the sidecar)",
+                    LEGS_HELP,
+                ));
+            }
+            // A sidecar stands at either end.
+            Some(port)
+                if port.value == 12200 && matches!(fault.from, Some(Side::App | Side::Sidecar)) =>
+            {
+                return Err(self.wrong(
+                    port.span,
+                    "scenario::fault",
+                    "`from` does not say which end of a leg to port 12200",
+                    "write `from: client` for who calls the pod, `from: server` for who serves in it",
                 ));
             }
             Some(_) => {}
@@ -679,14 +708,13 @@ impl Checker<'_> {
             },
             Probe::Wire(wire) => {
                 self.meshed(&wire.pod)?;
-                match [12199, 12220].contains(&wire.port.value) {
+                match LEGS.contains(&wire.port.value) {
                     true => Ok(()),
                     false => Err(self.wrong(
                         wire.port.span,
                         "scenario::wire",
                         format!("no relay can stand on a leg to port {}", wire.port),
-                        "write 12199 (from the sidecar to the app) or 12220 (from the app to the \
-                         sidecar)",
+                        LEGS_HELP,
                     )),
                 }
             }

@@ -124,5 +124,9 @@ mod tests {
             "{id: a, kind: mute, pod: client, port: 12220, from: sidecar, frame: heartbeat}",
             "mute heartbeat back",
         );
+        check(
+            "{id: a, kind: drop, pod: server, port: 12200, from: server, frame: response}",
+            "drop response back",
+        );
     }
 }

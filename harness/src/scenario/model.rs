@@ -37,11 +37,65 @@ pub struct Scenario {
     /// Seeded bugs that it must catch.
     #[serde(default)]
     pub catches: Vec<Spanned<String>>,
+    /// What must fail when one of these bugs is on, by the bug: that the story fails for another
+    /// reason is no catch then. Without it, any of what a story judges will do: steps, ledger or
+    /// escapes, and never that the mesh did not come up.
+    #[serde(default)]
+    pub caught_by: Entries<String, CaughtBy>,
     /// How long the whole story may take.
     #[serde(default = "minute")]
     pub budget: Spanned<Millis>,
     /// What happens, in order.
     pub steps: Vec<Spanned<Step>>,
+}
+
+/// What must fail, when a bug is on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaughtBy {
+    /// Which claim.
+    #[serde(default)]
+    pub claim: StoryClaim,
+    /// Text that its sentence must hold, such as `step 3 of` or the name of a claim of a replay.
+    #[serde(default)]
+    pub says: Option<Spanned<String>>,
+}
+
+/// A claim of a story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoryClaim {
+    /// A step did not hold.
+    #[default]
+    Steps,
+    /// A call was not answered once and seen once.
+    Ledger,
+    /// Something tried to leave the mesh.
+    Escapes,
+    /// The mesh did not come up.
+    Mesh,
+}
+
+impl StoryClaim {
+    /// As it is written, and as the claim is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            StoryClaim::Steps => "steps",
+            StoryClaim::Ledger => "ledger",
+            StoryClaim::Escapes => "escapes",
+            StoryClaim::Mesh => "mesh",
+        }
+    }
+}
+
+impl CaughtBy {
+    /// In words: `steps: functional`.
+    pub fn told(&self) -> String {
+        match &self.says {
+            Some(says) => format!("{}: … {says}", self.claim.word()),
+            None => self.claim.word().to_owned(),
+        }
+    }
 }
 
 fn minute() -> Spanned<Millis> {
@@ -291,9 +345,6 @@ pub struct Replay {
     pub capture: Spanned<String>,
     /// The pod whose app sends them: into its sidecar, 12220.
     pub from: Spanned<String>,
-    /// The rewrite map that leads the recorded addresses to pods.
-    #[serde(default)]
-    pub map: Option<Spanned<String>>,
 }
 
 /// Something that goes wrong.
@@ -313,7 +364,8 @@ pub struct Fault {
     /// Which program of the pod.
     #[serde(default)]
     pub program: Program,
-    /// Of frames: the leg by the port where it ends, `12199` from sidecar to app.
+    /// Of frames: the leg by the port where it ends, `12199` from sidecar to app, `12220` from app to
+    /// sidecar, `12200` from whoever calls the pod, which needs a pod with a loopback of its own.
     #[serde(default)]
     pub port: Option<Spanned<u16>>,
     /// Of frames: only those that this side sends.

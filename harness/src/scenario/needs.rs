@@ -25,6 +25,11 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
     ),
     ("vip", Owner::Sut, "resolves VIPs in both forms"),
     ("tr", Owner::Sut, "speaks TR"),
+    (
+        "plain_bolt",
+        Owner::Sut,
+        "carries calls to its app that name no service",
+    ),
     ("bolt_v2", Owner::Sut, "speaks BOLT v2"),
     ("bolt_v2_crc", Owner::Sut, "passes on BOLT v2 with CRC"),
     (

@@ -130,7 +130,8 @@ pub struct LogProbe {
 pub struct WireProbe {
     /// As seen at this pod.
     pub pod: Spanned<String>,
-    /// On the leg to this port: 12199 from the sidecar to the app, 12220 from the app out.
+    /// On the leg to this port: 12199 from the sidecar to the app, 12220 from the app out, 12200 from
+    /// whoever calls the pod.
     pub port: Spanned<u16>,
     /// Of this kind; none: of any.
     #[serde(default)]

@@ -40,7 +40,11 @@ pub(crate) fn step(step: &Step) -> String {
                 send.from, send.to, send.port, send.within
             )
         }
-        Step::Replay(replay) => format!("replay {} from {}", replay.capture, replay.from),
+        Step::Replay(replay) => {
+            // Where it stands differs from run to run.
+            let name = replay.capture.rsplit('/').next().unwrap_or_default();
+            format!("replay {name} from {}", replay.from)
+        }
         Step::Fault(fault) => format!("fault {}: {}", fault.id, what(fault)),
         Step::Heal(id) => format!("heal {id}"),
         Step::Eventually(wait) => {

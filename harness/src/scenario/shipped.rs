@@ -1,5 +1,9 @@
 //! The stories and topologies that ship: in the binary, so that it works alone.
 
+use std::path::Path;
+
+use crate::Error;
+
 macro_rules! files {
     ($folder:literal: $($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!("../../../", $folder, $name, ".yaml")))),*]
@@ -31,8 +35,14 @@ pub const STORIES: &[(&str, &str)] = files!["scenarios/":
     "shared-connections",
     "foreign-bytes",
     "half-open",
+    "between-sidecars",
     "log-level",
     "version-told",
+    "replay-sofarpc",
+    "replay-vip-legacy",
+    "replay-bolt-v2",
+    "replay-shared-connections",
+    "replay-tr",
 ];
 
 /// The topologies by name.
@@ -44,6 +54,37 @@ pub const TOPOLOGIES: &[(&str, &str)] = files!["scenarios/topologies/":
     "beside-sdk",
     "bare-server",
 ];
+
+macro_rules! captures {
+    ($($name:literal),* $(,)?) => {
+        &[$((
+            concat!("captures/", $name, ".pcapng"),
+            include_bytes!(concat!("../../../scenarios/captures/", $name, ".pcapng")) as &[u8],
+        )),*]
+    };
+}
+
+/// Captures that stories replay, by where they stand beside them: rewritten, and audited by a test.
+pub const CAPTURES: &[(&str, &[u8])] =
+    captures!["sofarpc", "vip-legacy", "bolt-v2", "shared", "tr"];
+
+/// Writes the captures that these texts of stories name into a folder, for programs in pods: the
+/// folder that stands for `{{here}}` in them.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn unpack<'t>(texts: impl IntoIterator<Item = &'t str>, folder: &Path) -> Result<(), Error> {
+    for text in texts {
+        for (name, bytes) in CAPTURES.iter().filter(|(name, _)| text.contains(name)) {
+            let path = folder.join(name);
+            let below = path.parent().unwrap_or(folder);
+            std::fs::create_dir_all(below)
+                .and_then(|()| std::fs::write(&path, bytes))
+                .map_err(Error::io(format!("the capture {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
 
 /// The text of a story that ships, by its name.
 pub fn story(name: &str) -> Option<&'static str> {
@@ -74,7 +115,8 @@ mod tests {
             bugs: &[],
         };
         for (name, text) in STORIES {
-            let story = load(name, text, &topologies, &known)
+            let text = text.replace(crate::offline::text::HERE, "/folder");
+            let story = load(name, &text, &topologies, &known)
                 .unwrap_or_else(|problem| panic!("{name}: {problem}: line {:?}", problem.line()));
             assert_eq!(story.scenario.scenario.as_str(), *name);
             assert!(!story.scenario.about.ends_with('.'), "{name}");
@@ -107,7 +149,90 @@ mod tests {
             names.sort();
             names
         };
+        let mut captures: Vec<String> = std::fs::read_dir(folder.join("captures"))
+            .expect("the folder is there")
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| format!("captures/{}", name.to_string_lossy()))
+            .filter(|name| name.ends_with(".pcapng"))
+            .collect();
+        captures.sort();
+        let mut shipped_captures: Vec<&str> = CAPTURES.iter().map(|it| it.0).collect();
+        shipped_captures.sort_unstable();
+        assert_eq!(captures, shipped_captures);
         assert_eq!(names(&folder), shipped(STORIES));
         assert_eq!(names(&folder.join("topologies")), shipped(TOPOLOGIES));
+    }
+
+    /// The real captures that each one is made of.
+    const MADE_OF: &[(&str, &[&str])] = &[
+        (
+            "sofarpc",
+            &["sofarpc_bolt_hessian2", "sofarpc_bolt_url_appName"],
+        ),
+        ("vip-legacy", &["mesh_vip_legacy"]),
+        ("bolt-v2", &["bolt_v2_pipeline_crc", "bolt_v2_heartbeat"]),
+        (
+            "shared",
+            &[
+                "bolt_v1_basic",
+                "bolt_v1_pipeline",
+                "bolt_v1_exception",
+                "bolt_v1_noprocessor",
+                "bolt_v1_heartbeat",
+                "sofarpc_bolt_hessian2",
+                "sofarpc_bolt_url_appName",
+            ],
+        ),
+        ("tr", &["tr_hessian_stub"]),
+    ];
+
+    /// The captures that ship are real ones, rewritten by the map beside them, and nothing of the
+    /// originals is left in them.
+    #[test]
+    fn captures_that_ship_are_the_real_ones_rewritten_and_audited() {
+        use crate::offline::folder;
+        use meshproof_replay::capture::Inputs;
+        use meshproof_replay::map::Map;
+
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let map = std::fs::read_to_string(here.join("../scenarios/captures/map.yaml"));
+        let map = Map::parse("map.yaml", &map.expect("a map")).expect("a right map");
+        let folders = tempfile::tempdir().expect("a folder");
+        assert_eq!(MADE_OF.len(), CAPTURES.len());
+        for (name, real) in MADE_OF {
+            let real = real.iter().map(|it| {
+                let path = here.join(format!("../fixtures/captures/{it}.pcap"));
+                path.to_str().expect("a name").to_owned()
+            });
+            let inputs = Inputs::of(real);
+            let made = folders.path().join(name);
+            let made = folder::make(&inputs, &map, None, crate::sut::REFERENCE, &made);
+            let made = made.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(made.searched > 0, "{name}");
+            let again = std::fs::read(&made.offline.capture).expect("a capture");
+            let file = format!("captures/{name}.pcapng");
+            let shipped = CAPTURES.iter().find(|(name, _)| *name == file);
+            let (_, shipped) = shipped.expect("it ships");
+            assert!(again == *shipped, "{name} is not what its map makes of it");
+        }
+    }
+
+    #[test]
+    fn what_a_story_names_is_unpacked_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = story("replay-tr").expect("it ships");
+        unpack([text], folder.path()).expect("written");
+        let files = std::fs::read_dir(folder.path().join("captures")).expect("a folder");
+        let names: Vec<_> = files.map(|it| it.expect("a file").file_name()).collect();
+        assert_eq!(names, ["tr.pcapng"]);
+        // Stories without a capture need no folder.
+        let empty = tempfile::tempdir().expect("a folder");
+        unpack([story("oneway").expect("it ships")], empty.path()).expect("nothing to write");
+        assert_eq!(
+            std::fs::read_dir(empty.path())
+                .expect("it is there")
+                .count(),
+            0
+        );
     }
 }

@@ -14,6 +14,7 @@ use meshproof_sys::clock::Nanos;
 use super::Story;
 use super::account::Account;
 use super::make::Meshes;
+use super::model::CaughtBy;
 use super::needs::Offer;
 use super::teller::{Ended, Tell, Teller, allowances};
 use super::world::World;
@@ -198,7 +199,7 @@ fn one(
     }
     case.verdict = overall(&case.claims);
     if let Some(bug) = bug {
-        turn(&mut case, bug);
+        turn(&mut case, story, bug);
     }
     case.took_ns = Nanos::now().since(begun);
     case
@@ -351,19 +352,35 @@ fn not_up(error: &Error) -> Claim {
     }
 }
 
-/// A proof holds when its story does not.
-fn turn(case: &mut Case, bug: &str) {
-    let broken = case
-        .claims
-        .iter()
-        .find(|claim| claim.verdict == Verdict::Fail);
-    let claim = match (case.verdict, broken) {
-        (Verdict::Fail, Some(claim)) => Claim::new(
+/// A proof holds when its story does not, by the claim that the story names; where it names none,
+/// by one that is about what the sidecar did.
+fn turn(case: &mut Case, story: &Story, bug: &str) {
+    let named = story.scenario.caught_by.iter();
+    let mut named = named.filter(|(name, _)| name.value == bug);
+    let by = named.next().map(|(_, by)| &by.value);
+    let catches = |claim: &&Claim| match by {
+        Some(by) => {
+            let says = by.says.as_ref();
+            claim.name == by.claim.word() && says.is_none_or(|says| claim.why.contains(&says[..]))
+        }
+        None => ["steps", "ledger", "escapes"].contains(&claim.name.as_str()),
+    };
+    let mut failed = case.claims.iter().filter(|it| it.verdict == Verdict::Fail);
+    let claim = match (case.verdict, failed.clone().find(catches), failed.next()) {
+        (Verdict::Fail, Some(claim), _) => Claim::new(
             "caught",
             Verdict::Pass,
             format!("`{bug}` is caught: {}: {}", claim.name, claim.why),
         ),
-        (Verdict::Pass, _) => Claim::new(
+        (Verdict::Fail, None, Some(other)) => {
+            let expected = by.map_or("steps, ledger or escapes".to_owned(), CaughtBy::told);
+            let why = format!(
+                "`{bug}` is not caught by what the story names ({expected}): what failed is {}: {}",
+                other.name, other.why
+            );
+            Claim::new("caught", Verdict::Fail, why)
+        }
+        (Verdict::Pass, ..) => Claim::new(
             "caught",
             Verdict::Fail,
             format!("`{bug}` is not caught: the story holds with it"),
@@ -378,4 +395,81 @@ fn turn(case: &mut Case, bug: &str) {
     };
     case.verdict = claim.verdict;
     case.claims = vec![claim];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Known, load, shipped};
+    use super::*;
+
+    /// What a proof of `bug` becomes, when these claims came of the story.
+    #[track_caller]
+    fn check(head: &str, claims: &[(&str, Verdict, &str)], expected: Verdict, why: &str) {
+        let text = format!(
+            "scenario: it\nabout: a\ntopology: pair\n{head}steps:\n  - call: {{from: client}}\n"
+        );
+        let topologies = |name: &str| Some((name.to_owned(), shipped::topology(name)?.to_owned()));
+        let known = Known {
+            suts: &["reference"],
+            sites: &[],
+            bugs: &["crc-dropped"],
+        };
+        let story = load("it.yaml", &text, &topologies, &known).expect("a story");
+        let claims: Vec<Claim> = claims
+            .iter()
+            .map(|(name, verdict, why)| Claim::new(*name, *verdict, *why))
+            .collect();
+        let mut case = Case {
+            id: "it+crc-dropped".to_owned(),
+            kind: CaseKind::Proof,
+            about: String::new(),
+            choices: Vec::new(),
+            verdict: overall(&claims),
+            claims,
+            took_ns: 0,
+            rerun: String::new(),
+            evidence: Vec::new(),
+        };
+        turn(&mut case, &story, "crc-dropped");
+        assert_eq!(case.verdict, expected, "{:?}", case.claims);
+        let told = &case.claims.first().expect("a claim").why;
+        assert!(told.contains(why), "{told}");
+    }
+
+    #[test]
+    fn a_bug_is_caught_by_the_claim_that_the_story_names_and_by_no_other() {
+        const CATCHES: &str = "catches: [crc-dropped]\n";
+        let named = format!("{CATCHES}caught_by: {{crc-dropped: {{says: \"functional: \"}}}}\n");
+        let step = |why| ("steps", Verdict::Fail, why);
+        let passed = ("ledger", Verdict::Pass, "all seen");
+        check(
+            CATCHES,
+            &[step("step 1"), passed],
+            Verdict::Pass,
+            "is caught",
+        );
+        check(CATCHES, &[passed], Verdict::Fail, "the story holds with it");
+        // A mesh that does not come up shows nothing of a bug, unless the story says so.
+        let down = ("mesh", Verdict::Fail, "not ready");
+        check(
+            CATCHES,
+            &[down],
+            Verdict::Fail,
+            "what failed is mesh: not ready",
+        );
+        let mesh = format!("{CATCHES}caught_by: {{crc-dropped: {{claim: mesh}}}}\n");
+        check(&mesh, &[down], Verdict::Pass, "is caught: mesh");
+        // Another claim, and another sentence of the same one.
+        let differs = step("step 1 of 1: functional: 3 answers differ");
+        check(&named, &[differs], Verdict::Pass, "3 answers differ");
+        let other = step("step 1 of 1: heartbeats: not answered");
+        check(
+            &named,
+            &[other],
+            Verdict::Fail,
+            "not caught by what the story names",
+        );
+        let lost = ("ledger", Verdict::Fail, "functional: lost");
+        check(&named, &[lost], Verdict::Fail, "what failed is ledger");
+    }
 }

@@ -26,7 +26,7 @@ pub const REFERENCE: &str = "reference";
 /// `open` are the IP addresses on which its own programs and others reach it; `inbound`, `app`,
 /// `outbound`, `api` and `admin` are where the sidecar listens and the app serves, as `IP:PORT`;
 /// `registry` and `vip` are config center and VIP name service; `folder` is the sidecar's own
-/// folder; `providers` are the addresses of the other pods' apps as a JSON list, and
+/// folder; `providers` are the addresses of the other pods that serve as a JSON list, and
 /// `providers.objects` the same as objects with the member `address`; `level` is the level that
 /// `log_level` is asked to set, and `pid`, in `holds` alone, the number of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -65,12 +65,7 @@ impl Suts {
         if self.named.iter().any(|known| known == name) {
             return wrong(format!("two binaries for `{name}`"));
         }
-        let base = |sut: &&Sut| {
-            let rest = name.strip_prefix(sut.sut.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        let found = self.all.iter().filter(base).max_by_key(|sut| sut.sut.len());
-        let Some(found) = found.cloned() else {
+        let Some(found) = self.base_of(name).cloned() else {
             let known: Vec<&str> = self.all.iter().map(|sut| sut.sut.as_str()).collect();
             let help = match meshproof_input::suggestion(name, &known) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -90,6 +85,16 @@ impl Suts {
             ..found
         });
         Ok(())
+    }
+
+    /// The adapter that a name of `--sut` is about: it has that name, or one that `-` and anything
+    /// behind it are added to.
+    pub fn base_of(&self, name: &str) -> Option<&Sut> {
+        let base = |sut: &&Sut| {
+            let rest = name.strip_prefix(sut.sut.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.all.iter().filter(base).max_by_key(|sut| sut.sut.len())
     }
 
     /// The adapter of this name; an error names those that there are.

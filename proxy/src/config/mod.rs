@@ -137,6 +137,8 @@ pub struct Outbound {
     pub balance: Balance,
     /// Providers of this zone first, others only where it has none.
     pub zone_first: bool,
+    /// Whether answers of the routing table are remembered.
+    pub cache: Cache,
     /// Calls that go by rule, before the config center is asked.
     pub routes: Vec<Route>,
 }
@@ -148,6 +150,7 @@ impl Default for Outbound {
             protocols: vec![Speaks::Bolt, Speaks::Tr],
             balance: Balance::RoundRobin,
             zone_first: true,
+            cache: Cache::Warm,
             routes: Vec::new(),
         }
     }
@@ -164,6 +167,17 @@ pub enum Balance {
     Random,
     /// In proportion to their weights, smoothly.
     Weighted,
+}
+
+/// Whether answers of the routing table are remembered. Who is called does not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// Until the next push, or the next change of the configuration.
+    #[default]
+    Warm,
+    /// Not at all: every call looks in the table.
+    Cold,
 }
 
 /// One rule. What it does not name, it does not ask for; the first that holds is taken.

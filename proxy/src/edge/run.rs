@@ -241,6 +241,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         routing: routing::Settings {
             balance: outbound.balance,
             zone_first: zone_first.then(|| config.zone.clone()),
+            cache: outbound.cache,
             seed: Nanos::now().0,
         },
     }

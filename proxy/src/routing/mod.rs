@@ -118,6 +118,8 @@ pub struct Settings {
     pub balance: crate::config::Balance,
     /// This pod's zone where it comes first, else `None`.
     pub zone_first: Option<String>,
+    /// Whether answers are remembered.
+    pub cache: crate::config::Cache,
     /// For the balancer's chances.
     pub seed: u64,
 }

@@ -10,6 +10,7 @@ use meshproof_wire::Protocol;
 
 use super::balance::{Candidate, Chance, Pool};
 use super::{Choice, Endpoint, NoRoute, Query, Service, Settings, Table};
+use crate::config::Cache;
 use crate::metrics::Metrics;
 use crate::{Bug, Bugs};
 
@@ -138,15 +139,20 @@ impl Router {
             class: if self.by_class { query.class } else { "" },
         };
         let bugs = self.bugs;
+        let warm = self.settings.cache == Cache::Warm;
         let entry = match self.cache.get_mut(&asked) {
-            Some(entry) if entry.epoch == self.epoch || bugs.has(Bug::CacheStale) => {
+            Some(entry) if warm && (entry.epoch == self.epoch || bugs.has(Bug::CacheStale)) => {
                 self.metrics.cache_hits.add(1);
                 entry
             }
             found => {
                 let old = match found {
+                    // Whose turn it is is remembered in any case: it is no answer of the table.
                     Some(entry) => {
-                        self.metrics.cache_stale.add(1);
+                        match warm {
+                            true => self.metrics.cache_stale.add(1),
+                            false => self.metrics.cache_misses.add(1),
+                        }
                         Some((entry.bolt.turn(), entry.tr.turn()))
                     }
                     None => {

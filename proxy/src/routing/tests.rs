@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{Choice, Endpoint, NoRoute, Query, Router, Rule, Service, Settings, Table};
 use crate::Bugs;
-use crate::config::Balance;
+use crate::config::{Balance, Cache};
 use crate::metrics::Metrics;
 
 const SERVICE: &str = "com.example.Service:1.0";
@@ -327,6 +327,28 @@ fn cache(metrics: &Metrics) -> [u64; 3] {
 }
 
 #[test]
+fn who_is_called_does_not_depend_on_the_cache() {
+    let settings = |cache| Settings {
+        cache,
+        ..Settings::default()
+    };
+    let (mut warm, warm_counts) = router(settings(Cache::Warm));
+    let (mut cold, cold_counts) = router(settings(Cache::Cold));
+    for (generation, text) in [(1, "1 | 2 | 3"), (2, "2 | 3"), (3, "1 | 2 | 3 | 4")] {
+        for router in [&mut warm, &mut cold] {
+            router.publish(table(generation, text));
+        }
+        let chosen = |router: &mut Router| -> Vec<SocketAddr> {
+            let calls = (0..12).map(|_| router.select(&CALL, Nanos(0)).unwrap().to);
+            calls.collect()
+        };
+        assert_eq!(chosen(&mut warm), chosen(&mut cold), "{text}");
+    }
+    assert_eq!(cache(&warm_counts), [33, 1, 2]);
+    assert_eq!(cache(&cold_counts), [0, 36, 0]);
+}
+
+#[test]
 fn the_cache_counts_and_forgets_at_once() {
     let (mut router, metrics) = router(Settings::default());
     router.publish(table(1, "1"));
@@ -424,7 +446,7 @@ proptest! {
         ],
         seed in any::<u64>(),
     ) {
-        let mut settings = Settings { balance, zone_first: None, seed };
+        let mut settings = Settings { balance, zone_first: None, cache: Cache::Warm, seed };
         let (mut router, _) = router(settings.clone());
         let (mut newest, mut list) = (0, None);
         let mut passed_over = BTreeMap::new();

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use meshproof_harness::environment::Environment;
 use meshproof_harness::mesh::{Mesh, MeshSpec, Setting};
 use meshproof_harness::netns::Options;
+use meshproof_harness::offline::fit;
 use meshproof_harness::offline::text::parse_topology;
 use meshproof_harness::scenario::shipped;
 use meshproof_harness::standing::{self, Folder, Notice, Stop};
@@ -245,8 +246,10 @@ fn topology(wanted: &str, suts: &Suts) -> Result<MeshSpec, Failure> {
                 // An offline mesh names its files from where it stands.
                 let (name, text) = setting::text(&inside)?;
                 let here = std::path::absolute(path)?;
-                return parse_topology(&name, &text, &here.display().to_string())
-                    .map_err(setting::diagnostic);
+                let mut spec = parse_topology(&name, &text, &here.display().to_string())
+                    .map_err(setting::diagnostic)?;
+                fit::topology(&mut spec, suts.all()).map_err(failure)?;
+                return Ok(spec);
             }
             if !path.is_file() {
                 return Err(Failure::Usage(format!(

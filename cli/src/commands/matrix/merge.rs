@@ -11,7 +11,8 @@ use meshproof_record::manifest::{Input, Manifest, Start};
 use meshproof_record::store::{self, ARTEFACTS, Ending, Record, Writer};
 use meshproof_record::verdict::End;
 
-use super::{Args, say, stored};
+use super::{Args, saying, stored};
+use crate::commands::report::say;
 use crate::exit::Failure;
 
 /// A record of cells of one plan.
@@ -118,7 +119,7 @@ pub(super) fn run(
             lateness: None,
         })
         .map_err(stored)?;
-    say(&folder, args)
+    say(&folder, saying(args), |_| Ok(()))
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

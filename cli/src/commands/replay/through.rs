@@ -10,29 +10,30 @@ use meshproof_harness::Backend;
 use meshproof_harness::environment::Program;
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::offline::folder::Failed;
+use meshproof_harness::offline::settle::Originals;
 use meshproof_harness::offline::shrink::{self, Limits, Shrunk};
-
 use meshproof_harness::offline::{self, Offline, Side, Through, Ways, builds};
 use meshproof_harness::standing;
-use meshproof_harness::sut::{Sut, Suts};
+use meshproof_harness::sut::Suts;
 use meshproof_record::event::{Entry, Event};
 use meshproof_record::store::{self, Ending, StoreError, Writer};
-use meshproof_record::verdict::{Claim, End, Policy, exit_code};
+use meshproof_record::verdict::End;
+use meshproof_replay::capture::Inputs;
 use meshproof_replay::engine::load::{self, Loaded};
 use meshproof_replay::engine::outcome::Stop;
 use meshproof_replay::engine::run::Control;
 use meshproof_replay::engine::subscribe::Publishing;
 use meshproof_replay::engine::tell;
-use serde_json::json;
 
-use super::{Args, Format, Select, read_noise, say, stored};
+use super::{Args, Format, Saying, Select, read_map, read_noise, say, stored};
 use crate::commands::env::relayed;
 use crate::commands::hop::read_rules;
 use crate::exit::{Failure, OK};
 
-/// One build of the sidecar: what it is called, and how its mesh is made.
+/// One build of the sidecar: what it is called, its mesh, and how that is made.
 struct Build {
     name: String,
+    offline: Offline,
     setting: Setting,
 }
 
@@ -67,12 +68,12 @@ pub(super) fn run(args: &Args, env: &str) -> Result<u8, Failure> {
     let root = record(&start);
     match builds.as_slice() {
         [build] => {
-            let through = one(args, &offline, build, &ways, &root)?;
-            let code = say(&root, args)?;
+            let through = one(args, build, &ways, &root)?;
+            let code = say(&root, Saying::usual(args.format), |_| Ok(()))?;
             let Some(small) = &args.shrink else {
                 return Ok(code);
             };
-            shrunk(args, &offline, build, &ways, &through, small)?;
+            shrunk(args, build, &ways, &through, small)?;
             Ok(code)
         }
         [old, new] => {
@@ -80,9 +81,19 @@ pub(super) fn run(args: &Args, env: &str) -> Result<u8, Failure> {
                 let why = "--shrink reduces the replay of one build: give one --sut";
                 return Err(Failure::Usage(why.into()));
             }
-            let first = one(args, &offline, old, &ways, &root.join(&old.name))?;
-            let second = one(args, &offline, new, &ways, &root.join(&new.name))?;
-            two(args, [(old, &first), (new, &second)], &ways, &root)
+            if old.name == new.name {
+                let why = format!("two builds are called `{}`: give them two names", old.name);
+                return Err(Failure::Usage(why));
+            }
+            let mut writer = Writer::create(&root, start).map_err(stored)?;
+            for (role, path) in inputs(args, &offline) {
+                if let Ok(input) = load::input(role, &path) {
+                    writer.input(0, input).map_err(stored)?;
+                }
+            }
+            let first = one(args, old, &ways, &root.join(&old.name))?;
+            let second = one(args, new, &ways, &root.join(&new.name))?;
+            two(args, [(old, &first), (new, &second)], &ways, writer)
         }
         _ => Err(Failure::Usage(format!(
             "{} builds: expected one --sut, or two to compare",
@@ -132,49 +143,39 @@ fn ways(args: &Args) -> Result<Ways, Failure> {
 /// A setting for each build. A name that is no adapter's is a build of the mesh's own.
 fn builds_of(args: &Args, offline: &Offline) -> Result<Vec<Build>, Failure> {
     let usage = |error: meshproof_harness::Error| Failure::Usage(error.to_string());
-    let mut suts = Suts::default();
-    for path in &args.sut_file {
-        suts.add(read_sut(path)?);
-    }
+    // One site, whatever is tried.
+    let site = args.setting.one_site()?;
+    let adapters = args.setting.adapters()?;
     let own = offline.adapter().to_owned();
     let bugs: Vec<String> = args.bug.iter().map(|bug| bug.name().to_owned()).collect();
-    let setting = |suts: Suts| {
-        let mut setting = Setting {
-            suts: suts.all().to_vec(),
-            ..Setting::default()
-        };
+    let build = |name: &str, adapter: &str, suts: &Suts| {
+        let mut setting = args.setting.on(suts, site.clone());
         if !bugs.is_empty() {
             setting.bugs.insert("*".to_owned(), bugs.clone());
         }
-        setting
+        Build {
+            name: name.to_owned(),
+            offline: offline.clone().with_adapter(adapter),
+            setting,
+        }
     };
-    if args.sut.is_empty() {
-        return Ok(vec![Build {
-            name: own,
-            setting: setting(suts),
-        }]);
+    if args.setting.sut.is_empty() {
+        return Ok(vec![build(&own, &own, &adapters)]);
     }
-    args.sut
+    args.setting
+        .sut
         .iter()
         .map(|text| {
-            let name = text.split('=').next().unwrap_or_default().to_owned();
-            let binary = text.split_once('=').map_or("", |(_, binary)| binary);
-            let mut suts = suts.clone();
-            suts.choose(&format!("{own}={binary}")).map_err(usage)?;
-            Ok(Build {
-                name,
-                setting: setting(suts),
-            })
+            let (name, binary) = text.split_once('=').unwrap_or((text, ""));
+            let mut suts = adapters.clone();
+            let adapter = match suts.base_of(name) {
+                Some(_) => name,
+                None => &own,
+            };
+            suts.choose(&format!("{adapter}={binary}")).map_err(usage)?;
+            Ok(build(name, adapter, &suts))
         })
         .collect()
-}
-
-fn read_sut(path: &Path) -> Result<Sut, Failure> {
-    let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| Failure::Io(name.clone(), error))?;
-    meshproof_input::text(&name, bytes)
-        .and_then(|text| Sut::parse(&name, &text))
-        .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))
 }
 
 /// The exchanges that are replayed: those of the folder, or of the captures that were named.
@@ -200,13 +201,7 @@ fn exchanges(args: &Args, offline: &Offline) -> Result<Loaded, Failure> {
 }
 
 /// One build, with a record of its own.
-fn one(
-    args: &Args,
-    offline: &Offline,
-    build: &Build,
-    ways: &Ways,
-    folder: &Path,
-) -> Result<Through, Failure> {
+fn one(args: &Args, build: &Build, ways: &Ways, folder: &Path) -> Result<Through, Failure> {
     let start = store::start(
         env!("CARGO_PKG_VERSION"),
         std::env::args().collect(),
@@ -214,6 +209,7 @@ fn one(
         Timestamp::now(),
     );
     let mut writer = Writer::create(folder, start).map_err(stored)?;
+    let offline = &build.offline;
     let Loaded {
         exchanges,
         outcome: capture,
@@ -243,10 +239,12 @@ fn one(
 
 /// Has this program run in a pod of an environment that somebody keeps.
 fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
-    if !args.sut.is_empty() || !args.bug.is_empty() || args.shrink.is_some() {
-        let why =
-            "--sut, --bug and --shrink need a mesh that is brought up for the run: name its folder";
-        return Err(Failure::Usage(why.into()));
+    let given = args.setting.given();
+    let given = given.or(Some("--bug").filter(|_| !args.bug.is_empty()));
+    if let Some(flag) = given.or(Some("--shrink").filter(|_| args.shrink.is_some())) {
+        return Err(Failure::Usage(format!(
+            "{flag} needs a mesh that is brought up for the run: name its folder"
+        )));
     }
     let runs = Path::new(store::RUNS);
     let standing = standing::find(runs, Some(name)).map_err(|error| failed(error.into()))?;
@@ -282,8 +280,12 @@ fn kept(args: &Args, offline: &Offline, name: &str) -> Result<u8, Failure> {
 
 /// Replays from inside a pod: what `kept` has started.
 fn inside(args: &Args, offline: &Offline, ways: &Ways, calls: SocketAddr) -> Result<u8, Failure> {
+    let suts = Suts::default();
+    // Of an adapter that is not here nothing is known that speaks against asking.
+    let sut = suts.named(offline.adapter()).ok();
+    let asks = sut.is_none_or(|sut| sut.can("subscribes"));
     let api = match offline.side {
-        Side::Outbound => Some(SocketAddr::new(calls.ip(), 13330)),
+        Side::Outbound => Some(SocketAddr::new(calls.ip(), 13330)).filter(|_| asks),
         Side::Inbound => None,
     };
     let entry = offline::through::Entry {
@@ -303,12 +305,18 @@ fn inside(args: &Args, offline: &Offline, ways: &Ways, calls: SocketAddr) -> Res
         None => store::default_folder(&start),
     };
     let writer = Writer::create(&folder, start).map_err(stored)?;
-    let loaded = exchanges(args, offline)?;
+    let mut loaded = exchanges(args, offline)?;
     let control = control()?;
-    let through = offline::through::inside(&entry, loaded.exchanges, ways, &control)
+    let lacks = match sut {
+        Some(sut) => offline::fit::exchanges(offline.side, sut, &mut loaded.exchanges)
+            .map_err(|error| failed(error.into()))?,
+        None => Vec::new(),
+    };
+    let mut through = offline::through::inside(&entry, loaded.exchanges, ways, &control)
         .map_err(|error| failed(error.into()))?;
+    through.judged.claims.extend(lacks);
     write(writer, &through, args, loaded.outcome.ledger).map_err(stored)?;
-    say(&folder, args)
+    say(&folder, Saying::usual(args.format), |_| Ok(()))
 }
 
 /// What else the run stands on.
@@ -385,57 +393,60 @@ fn write(
     Ok(())
 }
 
-/// Compares two builds, and tells.
+/// Compares two builds, in a record of its own beside theirs, and tells.
 fn two(
     args: &Args,
     [(old, first), (new, second)]: [(&Build, &Through); 2],
     ways: &Ways,
-    root: &Path,
+    mut writer: Writer,
 ) -> Result<u8, Failure> {
     let names = [old.name.as_str(), new.name.as_str()];
     let compared = builds::compare(names, first, second, &ways.noise);
-    let mut claims: Vec<Claim> = Vec::new();
-    for (name, through) in [(&old.name, first), (&new.name, second)] {
-        claims.extend(through.judged.claims.iter().map(|claim| Claim {
-            name: format!("{name}.{}", claim.name),
-            ..claim.clone()
-        }));
+    let at_ns = first.run.elapsed_ns + second.run.elapsed_ns;
+    for row in &compared.rows {
+        writer.row(row).map_err(stored)?;
     }
-    claims.extend(compared.claims);
-    let code = exit_code(&claims, End::Finished, &Policy::USUAL);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match args.format {
-        Format::Json => {
-            let document = json!({
-                "schema": 1,
-                "builds": names,
-                "records": [root.join(&old.name), root.join(&new.name)],
-                "claims": claims,
-                "exit": code,
-            });
-            serde_json::to_writer_pretty(&mut out, &document).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
-        Format::Human => {
-            for claim in &claims {
-                writeln!(out, "{:<11} {}: {}", claim.verdict, claim.name, claim.why)?;
-            }
-            writeln!(
-                out,
-                "\ndifferences: meshproof diff {} {}",
-                root.join(&old.name).display(),
-                root.join(&new.name).display()
-            )?;
-        }
+    for event in compared.events() {
+        writer.event(at_ns, event).map_err(stored)?;
     }
-    out.flush()?;
+    if let Some(hops) = &compared.hops {
+        let path = writer.artefacts().map_err(stored)?.join("hops.json");
+        let text = serde_json::to_string_pretty(hops).map_err(io::Error::from)?;
+        std::fs::write(&path, text)
+            .map_err(|error| Failure::Io(path.display().to_string(), error))?;
+    }
+    let stopped = [first, second].map(|through| through.run.stop);
+    let folder = writer.folder().to_owned();
+    writer
+        .finish(Ending {
+            now: Timestamp::now(),
+            at_ns,
+            end: match stopped.contains(&Stop::Interrupted) {
+                true => End::Interrupted,
+                false => End::Finished,
+            },
+            claims: compared.claims,
+            capture: None,
+            replay: None,
+            latency: None,
+            lateness: None,
+        })
+        .map_err(stored)?;
+    let code = say(&folder, Saying::usual(args.format), |_| Ok(()))?;
+    if args.format == Format::Human {
+        let [old, new] = names.map(|name| folder.join(name));
+        let (old, new) = (old.display(), new.display());
+        writeln!(
+            io::stdout().lock(),
+            "each build: meshproof report {old} {new}\nevery answer: meshproof diff {old} {new}"
+        )?;
+    }
     Ok(code)
 }
 
 /// Reduces a failing replay, and tells.
 fn shrunk(
     args: &Args,
-    offline: &Offline,
     build: &Build,
     ways: &Ways,
     through: &Through,
@@ -458,19 +469,28 @@ fn shrunk(
             let _ = writeln!(io::stderr(), "{text}");
         }
     };
+    let map = args.map.as_deref().map(read_map).transpose()?;
+    let captures = Inputs::of(&args.original);
+    let originals = map.as_ref().filter(|_| !args.original.is_empty());
+    let originals = originals.map(|map| Originals {
+        map,
+        captures: &captures,
+    });
     let Shrunk {
         symptoms,
         from,
         to,
         tries,
         minimal,
+        searched,
     } = shrink::shrink(
-        offline,
+        &build.offline,
         &build.setting,
         ways,
         &wanted,
         limits,
         folder,
+        originals,
         &mut told,
     )
     .map_err(failed)?;
@@ -482,7 +502,8 @@ fn shrunk(
     writeln!(
         out,
         "\nshrunk: {} connections with {} exchanges to {} with {}, in {tries} runs; {minimal}\n\
-         failing: {symptoms}\nrun it again: meshproof replay --through {folder}{}",
+         failing: {symptoms}\naudited for {searched} addresses, names and originals, none left\n\
+         run it again: meshproof replay --through {folder}{}",
         from.0,
         from.1,
         to.0,
@@ -494,9 +515,6 @@ fn shrunk(
 
 /// The sidecar's part of a command line that runs a small replay again.
 fn again(args: &Args) -> String {
-    let suts = args.sut.iter().map(|sut| format!(" --sut {sut}"));
-    let files = args.sut_file.iter();
-    let files = files.map(|path| format!(" --sut-file {}", path.display()));
     let bugs = args.bug.iter().map(|bug| format!(" --bug {}", bug.name()));
-    suts.chain(files).chain(bugs).collect()
+    std::iter::once(args.setting.again()).chain(bugs).collect()
 }

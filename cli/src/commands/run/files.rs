@@ -7,24 +7,12 @@ use meshproof_harness::offline::text::HERE;
 use meshproof_harness::scenario::{self, Known, Story, shipped};
 use meshproof_harness::site;
 use meshproof_harness::sut::Suts;
-use meshproof_input::Problem;
 use meshproof_record::event::Event;
 use meshproof_record::store::Record;
 use meshproof_record::verdict::Verdict;
 
+use crate::commands::setting::{diagnostic, text};
 use crate::exit::Failure;
-
-pub(super) fn diagnostic(problem: Problem) -> Failure {
-    Failure::Diagnostic(Box::new(miette::Report::new(problem)))
-}
-
-/// A file's name for showing, and its text.
-pub(super) fn text(path: &Path) -> Result<(String, String), Failure> {
-    let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| Failure::Io(name.clone(), error))?;
-    let text = meshproof_input::text(&name, bytes).map_err(diagnostic)?;
-    Ok((name, text))
-}
 
 /// Where a story stands.
 enum Place {
@@ -34,8 +22,22 @@ enum Place {
     File(PathBuf),
 }
 
-/// Reads and checks them all; the first that is wrong is told.
-pub(super) fn load(wanted: &[String], bugs: &[&str], suts: &Suts) -> Result<Vec<Story>, Failure> {
+/// Stories, and the texts of those that ship.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) stories: Vec<Story>,
+    /// What captures they name is unpacked for a run.
+    pub(super) shipped: Vec<&'static str>,
+}
+
+/// Reads and checks them all; the first that is wrong is told. `unpacked` is the folder where the
+/// captures of stories that ship will stand.
+pub(super) fn load(
+    wanted: &[String],
+    bugs: &[&str],
+    suts: &Suts,
+    unpacked: &Path,
+) -> Result<Loaded, Failure> {
     let suts: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
     let sites = site::shipped();
     let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
@@ -49,8 +51,9 @@ pub(super) fn load(wanted: &[String], bugs: &[&str], suts: &Suts) -> Result<Vec<
         find(wanted, &mut places)?;
     }
     let mut stories: Vec<Story> = Vec::new();
+    let mut shipped = Vec::new();
     for place in places {
-        let story = one(&place, &known)?;
+        let story = one(&place, &known, unpacked)?;
         let name = &story.scenario.scenario;
         if let Some(other) = stories
             .iter()
@@ -64,9 +67,12 @@ pub(super) fn load(wanted: &[String], bugs: &[&str], suts: &Suts) -> Result<Vec<
                 other.file, story.file
             )));
         }
+        if let Place::Shipped(_, text) = place {
+            shipped.push(text);
+        }
         stories.push(story);
     }
-    Ok(stories)
+    Ok(Loaded { stories, shipped })
 }
 
 fn find(wanted: &str, places: &mut Vec<Place>) -> Result<(), Failure> {
@@ -112,12 +118,13 @@ fn find(wanted: &str, places: &mut Vec<Place>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn one(place: &Place, known: &Known<'_>) -> Result<Story, Failure> {
+fn one(place: &Place, known: &Known<'_>, unpacked: &Path) -> Result<Story, Failure> {
     match place {
         Place::Shipped(name, text) => {
             let topologies =
                 |name: &str| Some((name.to_owned(), shipped::topology(name)?.to_owned()));
-            scenario::load(name, text, &topologies, known).map_err(diagnostic)
+            let text = here(unpacked, (*text).to_owned());
+            scenario::load(name, &text, &topologies, known).map_err(diagnostic)
         }
         Place::File(path) => {
             let (name, text) = text(path)?;

@@ -60,7 +60,7 @@ pub(super) fn plans(stories: &[Story]) -> Result<u8, Failure> {
 }
 
 /// Bug by story: C caught, M missed, ? unclear.
-pub(super) fn table(out: &mut impl Write, table: &prove::Table) -> io::Result<()> {
+pub(super) fn table(out: &mut dyn Write, table: &prove::Table) -> io::Result<()> {
     let column = |number: usize| {
         // A column needs a letter; what it stands for is told below.
         let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

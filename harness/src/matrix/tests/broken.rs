@@ -189,7 +189,7 @@ fn conditions() {
     check_behind(
         "require: [\"call == 'sync' &&\"]\n",
         expect![[r#"
-            matrix::condition line 6: this is no condition: it ends too early
+            matrix::condition line 6: this is no condition: it ends too early: expected a value, a field, or the bracket or quote that closes what is open
               write CEL over the axes, such as "!(client.mesh == 'none' && call == 'oneway')"
         "#]],
     );
