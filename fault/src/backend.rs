@@ -3,7 +3,7 @@
 
 use meshproof_sys::clock::Nanos;
 
-use crate::{Error, Evidence, Plan, Refusal, Residue, Spec, Way};
+use crate::{Error, Evidence, Plan, Refusal, Residue, Spec, Way, iptables};
 
 /// Where and for whom a fault is to be.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,5 +57,10 @@ pub trait Hold {
 
 /// Every way that a keeper knows, the best first.
 pub fn all() -> Vec<Box<dyn Backend>> {
-    vec![Box::new(crate::nft::NftOwner), Box::new(crate::nft::Cut)]
+    vec![
+        Box::new(crate::nft::NftOwner),
+        Box::new(crate::nft::Cut),
+        Box::new(iptables::Iptables::NFT),
+        Box::new(iptables::Iptables::LEGACY),
+    ]
 }

@@ -5,26 +5,32 @@
 //! no sign of life (SIGSTOP), and on SIGTERM, SIGINT and SIGHUP.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
+use meshproof_sys::descriptors::peer_process;
+use meshproof_sys::namespaces::{Namespace, enter as enter_namespace};
 use meshproof_sys::signals::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::choose::choose;
 use crate::talk::{Line, Order, Word};
 use crate::{Ending, Error, Evidence, Hold, Plan, Scene, backend};
 
 /// The first argument of a stage; the second is its name.
-const STAGE: &str = "__fault";
+pub(crate) const STAGE: &str = "__fault";
 
 const KEEPER: &str = "keeper";
+
+const AT: &str = "at";
 
 /// The arguments that make our own executable a keeper.
 pub fn arguments() -> Vec<OsString> {
@@ -38,7 +44,60 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
         return None;
     }
     let name = arguments.next().unwrap_or_default();
+    if name == AT {
+        return Some(ExitCode::from(at(arguments)));
+    }
     Some(ExitCode::from(run(&name)))
+}
+
+/// The arguments that make our own executable run itself with `arguments` in the network of a
+/// process.
+pub fn arguments_at(pid: u32, arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut all = vec![STAGE.into(), AT.into(), pid.to_string().into()];
+    all.extend(arguments);
+    all
+}
+
+/// Enters the network of a process and becomes our own executable again.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "this process becomes another, and tells a person why it could not"
+)]
+fn at(mut arguments: impl Iterator<Item = OsString>) -> u8 {
+    const USAGE: u8 = 2;
+    const UNSUPPORTED: u8 = 4;
+    let pid = arguments.next().unwrap_or_default();
+    let Some(pid) = pid.to_str().and_then(|pid| pid.parse::<u32>().ok()) else {
+        return USAGE;
+    };
+    if let Err(error) = enter(pid) {
+        if error.kind() == io::ErrorKind::NotFound {
+            eprintln!("meshproof: there is no process {pid}");
+            return USAGE;
+        }
+        eprintln!(
+            "meshproof: UNSUPPORTED(machine): the network of process {pid}: {error}; \
+             run as root, or as the user who made it"
+        );
+        return UNSUPPORTED;
+    }
+    let error = Command::new("/proc/self/exe").args(arguments).exec();
+    eprintln!("meshproof: running itself: {error}");
+    USAGE
+}
+
+fn enter(pid: u32) -> io::Result<()> {
+    let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}"));
+    let network = open("net")?;
+    match enter_namespace(Namespace::Network, &network) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            // An ordinary user has rights in the user namespace that they made.
+            enter_namespace(Namespace::User, open("user")?)?;
+            enter_namespace(Namespace::Network, &network)
+        }
+        other => other,
+    }
 }
 
 fn run(name: &OsStr) -> u8 {
@@ -100,10 +159,11 @@ impl Keeper {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let run = rustix::net::sockopt::socket_peercred(self.line.socket())
-            .ok()
+        let run = peer_process(self.line.socket())?
             // One that is in no namespace of ours has no number here; then the line alone tells.
-            .and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()).ok());
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         loop {
             let ending = match self.wait(run.as_ref().map(AsFd::as_fd))? {
                 Event::Nothing => continue,

@@ -20,7 +20,7 @@ use crate::{Error, Evidence, Plan, Residue, Scene, Spec, keeper};
 pub const BEAT: Duration = Duration::from_millis(250);
 
 /// A run that was silent for so long is stopped, or hangs: its faults are healed.
-pub const SILENCE: Duration = Duration::from_secs(3);
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where a fault is: whoever starts a keeper there.
 pub trait Ground {
@@ -98,7 +98,7 @@ impl Fault {
             keeper: Some(keeper),
         };
         let answer = keeping.ask(&Order::Plan {
-            spec: Box::new(self.spec.clone()),
+            spec: self.spec.clone(),
             scene: self.scene.clone(),
         })?;
         match answer {

@@ -23,6 +23,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What is asked for.
+    #[serde(with = "crate::spec::travel")]
     pub spec: Spec,
     /// How it would be done.
     pub way: Way,

@@ -15,7 +15,11 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// What would be done? Answered by `Planned`. The first of all.
-    Plan { spec: Box<Spec>, scene: Scene },
+    Plan {
+        #[serde(with = "crate::spec::travel")]
+        spec: Spec,
+        scene: Scene,
+    },
     /// Do it, for so long at most, and heal where nothing is heard for `silence_ms`. Answered by
     /// `Applied`.
     Apply { limit_ms: u64, silence_ms: u64 },

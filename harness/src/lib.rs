@@ -11,6 +11,7 @@
 //! - [`loopback`]: the backend of loopback addresses, for machines that forbid namespaces.
 //! - [`pick`]: which of the two this machine allows.
 //! - [`relay`]: a relay between two programs that knows frames and can harm them.
+//! - [`ground`]: pods as places of faults.
 //! - [`doctor`]: what this machine allows, and why.
 //! - [`site`]: facts and capabilities of a place where meshes run.
 //! - [`sut`]: how a sidecar is configured, started, asked, upgraded and stopped, from a file.
@@ -29,6 +30,7 @@ pub mod demo;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod ground;
 pub mod inline;
 pub mod loopback;
 pub mod matrix;

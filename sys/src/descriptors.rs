@@ -71,6 +71,13 @@ pub fn receive(
     Ok(received.bytes)
 }
 
+/// The process that made the other end of a unix socket, as it is numbered here; none where it is
+/// in no process namespace of ours.
+pub fn peer_process(socket: impl AsFd) -> io::Result<Option<u32>> {
+    let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)?;
+    Ok(u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -97,6 +104,12 @@ mod tests {
         assert_eq!(heard, "through");
         drop(left);
         assert_eq!(receive(&right, &mut bytes, &mut passed).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_other_end_is_known() {
+        let (left, _right) = UnixStream::pair().unwrap();
+        assert_eq!(peer_process(&left).unwrap(), Some(std::process::id()));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
@@ -59,6 +59,12 @@ impl Namespace {
         let path = format!("/proc/thread-self/ns/{}", self.entry());
         Ok(File::open(path)?.into())
     }
+}
+
+/// Enters a namespace of this kind, by a descriptor of it such as `/proc/PID/ns/net`. A user
+/// namespace is entered by a process of one thread alone.
+pub fn enter(kind: Namespace, namespace: impl AsFd) -> io::Result<()> {
+    Ok(nix::sched::setns(namespace, kind.flag())?)
 }
 
 /// Leaves the present namespaces of these kinds for new ones. With a user namespace among them

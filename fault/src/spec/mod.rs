@@ -256,10 +256,117 @@ impl Sender {
     }
 }
 
+/// A fault on its way to another process: places in a text do not travel as JSON does.
+pub(crate) mod travel {
+    use serde::de::{Deserialize, Deserializer, Error as _};
+    use serde::ser::{Error as _, Serializer};
+
+    use super::Spec;
+
+    pub(crate) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(spec).map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Spec, D::Error> {
+        let text = String::deserialize(from)?;
+        meshproof_input::parse("fault", &text).map_err(D::Error::custom)
+    }
+}
+
 /// A value that stands nowhere in the text.
 fn unwritten<T>(value: T) -> Spanned<T> {
     Spanned {
         value,
         span: meshproof_input::Span::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let told = match Spec::parse("fault.yaml", text) {
+            Ok(spec) => spec.to_string(),
+            Err(problem) => format!("{}: {problem}", problem.code_name()),
+        };
+        assert_eq!(told, expected, "{text}");
+    }
+
+    #[test]
+    fn a_fault_is_read_and_told() {
+        check(
+            "{kind: drop, from: app, port: 12199}",
+            "drop packets from the app, port 12199",
+        );
+        check(
+            "{kind: reject, to: app, port: 12199, ip: v4, only: payload, pod: server}",
+            "reject payload packets of IPv4 to the app, port 12199, pod server",
+        );
+        check(
+            "{kind: drop, frame: heartbeat, from: app, port: 12199, nth: 3, last: 5}",
+            "drop heartbeat frames 3 to 5 from the app, port 12199",
+        );
+        check(
+            "{kind: limit, connections: 2, port: 12200}",
+            "limit packets beyond 2 connections, port 12200",
+        );
+        check("{kind: pause, pod: server}", "pause the app, pod server");
+        check("{kind: full, folder: /var/log}", "full disk at /var/log");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let code = |text: &str, expected: &str| {
+            let problem = Spec::parse("fault.yaml", text).unwrap_err();
+            assert_eq!(problem.code_name(), expected, "{text}: {problem}");
+            assert!(problem.help_text().is_some(), "{text}");
+        };
+        code("{kind: drpo, port: 1}", "input::unknown_value");
+        code("{kind: drop, port: 1, prot: 2}", "input::unknown_key");
+        code("{kind: drop}", "fault::no_port");
+        code("{kind: drop, port: 0}", "fault::port");
+        code("{kind: drop, port: 1, id: a b}", "fault::id");
+        code(
+            "{kind: drop, port: 1, only: new, frame: request}",
+            "fault::packets_and_frames",
+        );
+        code("{kind: kill, only: new}", "fault::no_packets");
+        code("{kind: kill, nth: 2}", "fault::not_frames");
+        code("{kind: kill, port: 2}", "fault::no_leg");
+        code("{kind: reject, port: 1, nth: 2}", "fault::not_frames");
+        code(
+            "{kind: drop, port: 1, from: app, to: sidecar}",
+            "fault::from_and_to",
+        );
+        code("{kind: limit, port: 1}", "fault::no_limit");
+        code("{kind: drop, port: 1, connections: 1}", "fault::no_limit");
+        code(
+            "{kind: limit, port: 1, connections: 1, only: fin}",
+            "fault::limit",
+        );
+        code(
+            "{kind: reject, port: 1, only: rst}",
+            "fault::reset_of_resets",
+        );
+        code("{kind: delay, port: 1}", "fault::no_time");
+        code("{kind: flip, port: 1}", "fault::no_byte");
+        code("{kind: drop, port: 1, nth: 0}", "fault::number");
+        code("{kind: drop, port: 1, nth: 3, last: 2}", "fault::number");
+        code("{kind: drop, port: 1, percent: 101}", "fault::percent");
+        code("{kind: drop, port: 1, for: 25h}", "fault::for");
+    }
+
+    #[test]
+    fn a_fault_travels_whole() {
+        let text = "{id: a, kind: drop, from: app, port: 12199, peer: 10.0.0.0/8, only: payload, \
+                    for: 30s, way: iptables-nft}";
+        let spec = Spec::parse("fault.yaml", text).unwrap();
+        let mut written = Vec::new();
+        travel::serialize(&spec, &mut serde_json::Serializer::new(&mut written)).unwrap();
+        let mut reader = serde_json::Deserializer::from_slice(&written);
+        assert_eq!(travel::deserialize(&mut reader).unwrap(), spec);
     }
 }

@@ -11,7 +11,7 @@
 
 pub(crate) mod line;
 mod out;
-mod pod;
+pub(crate) mod pod;
 mod reset;
 pub(crate) mod stages;
 pub(crate) mod supervisor;

@@ -248,6 +248,6 @@ fn watch(
 }
 
 /// An input that has ended.
-pub(super) fn nothing() -> io::Result<OwnedFd> {
+pub(crate) fn nothing() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }
