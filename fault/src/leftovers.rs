@@ -136,10 +136,8 @@ impl Survey {
             Ok(said) => said,
             Err(error) => return self.unseen.push(format!("queueing disciplines: {error}")),
         };
-        self.looked_at.push(format!(
-            "{} queueing disciplines",
-            said.lines().count()
-        ));
+        self.looked_at
+            .push(format!("{} queueing disciplines", said.lines().count()));
         let harming = ["netem", "tbf", "htb", "ingress"];
         let bad = said.lines().filter(|line| {
             let mut words = line.split_whitespace();
@@ -194,22 +192,26 @@ impl Survey {
                 _ if is_frozen(pid) => "frozen".to_owned(),
                 _ => continue,
             };
-            self.suspects
-                .push(unknown("task", format!("process {pid} ({called}), {state}")));
+            self.suspects.push(unknown(
+                "task",
+                format!("process {pid} ({called}), {state}"),
+            ));
         }
         self.looked_at.push(format!("{seen} processes"));
     }
 
     fn mounts(&mut self) {
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        self.looked_at.push(format!("{} mounts", text.lines().count()));
+        self.looked_at
+            .push(format!("{} mounts", text.lines().count()));
         for line in text.lines() {
             let Some((place, source)) = line.split_once(" - ") else {
                 continue;
             };
             let at = place.split(' ').nth(4).unwrap_or_default();
             if let Some(tool) = tool_of(source) {
-                self.left.push(of_tool("mount", format!("{at} ({source})"), tool));
+                self.left
+                    .push(of_tool("mount", format!("{at} ({source})"), tool));
             }
         }
     }
@@ -257,7 +259,10 @@ fn is_frozen(pid: u32) -> bool {
         };
         match kinds {
             Some("") => ["", "/unified"].iter().any(|root| {
-                says(format!("/sys/fs/cgroup{root}{path}/cgroup.events"), "frozen 1")
+                says(
+                    format!("/sys/fs/cgroup{root}{path}/cgroup.events"),
+                    "frozen 1",
+                )
             }),
             Some("freezer") => says(
                 format!("/sys/fs/cgroup/freezer{path}/freezer.state"),

@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod env;
+mod fault;
 mod fixture;
 mod hop;
 mod ls;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     /// Make meshes in private namespaces
     Env(env::Args),
+    /// Make things go wrong, and nothing stay wrong
+    Fault(fault::Args),
     /// Run the reference sidecar
     Proxy(proxy::Args),
     /// Run a matrix: every mix of a mixed fleet, in cells that cover it
@@ -91,6 +94,7 @@ impl Command {
             Command::Report(args) => report::run(args),
             Command::Run(args) => run::run(*args),
             Command::Env(args) => env::run(args),
+            Command::Fault(args) => fault::run(args),
             Command::Proxy(args) => proxy::run(args),
             Command::Matrix(args) => matrix::run(*args),
             Command::Bench(args) => bench::run(args),

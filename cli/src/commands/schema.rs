@@ -46,6 +46,8 @@ enum Kind {
     Topology,
     /// How a sidecar is configured, started, asked, upgraded and stopped
     Sut,
+    /// What goes wrong, to whom, and for how long
+    Fault,
     /// Facts and capabilities of a place where meshes run
     Site,
 }
@@ -63,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             meshproof_input::schema::<MeshSpec>("A topology: pods and what runs in them")
         }
         Kind::Sut => meshproof_input::schema::<Sut>("An adapter of a sidecar"),
+        Kind::Fault => meshproof_fault::Spec::schema(),
         Kind::Site => meshproof_input::schema::<Site>("A site where meshes run"),
     };
     io::stdout().write_all(schema.as_bytes())?;

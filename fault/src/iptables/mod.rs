@@ -571,10 +571,7 @@ fn purge(tool: Tool, chain: &str, script: &PathBuf) -> Result<Saved, Error> {
 }
 
 /// Takes away chains of ours that no lease is known of.
-pub(crate) fn sweep_strays(
-    journal: &Journal,
-    known: &BTreeSet<&str>,
-) -> Result<Residue, Error> {
+pub(crate) fn sweep_strays(journal: &Journal, known: &BTreeSet<&str>) -> Result<Residue, Error> {
     let mut residue = Residue::default();
     let _turn = journal.turn().map_err(Error::io("the journal of faults"))?;
     for kind in [Iptables::NFT, Iptables::LEGACY] {
