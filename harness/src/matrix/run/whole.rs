@@ -172,7 +172,12 @@ fn known(matrix: &Matrix, cells: &[Cell], ran: &Ran, today: Date) -> Case {
                 }
             }
         }
-        case.verdict = meshproof_record::verdict::overall(&case.claims);
+        case.verdict = match meshproof_record::verdict::overall(&case.claims) {
+            // Claims that hold beside it do not make it a cell that passes: blame would take it for
+            // a contradiction, and the entry would look mended.
+            Verdict::Pass => verdict,
+            other => other,
+        };
     }
     case
 }
