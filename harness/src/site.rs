@@ -6,7 +6,12 @@ use meshproof_input::{Problem, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::scenario::needs::{self, Owner};
+
+/// Why a site of static addresses has no mesh.
+pub(crate) const STATIC: &str = "addresses stand in configurations there (`registry: static`), and who is called in a mesh is \
+     told by a config center";
 
 /// A profile of infrastructure: what is there, and what can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -136,6 +141,36 @@ impl Site {
             return Err(at("capabilities", strange, code, message, help));
         }
         Ok(site)
+    }
+
+    /// Whether meshes can be made as this site has them.
+    ///
+    /// # Errors
+    /// It has no config center: nobody tells sidecars of a mesh whom to call.
+    pub fn can_have_meshes(&self) -> Result<(), Error> {
+        match self.registry {
+            RegistryKind::ConfigCenter => Ok(()),
+            RegistryKind::Static => Err(Error::Refused(format!(
+                "site {}: {STATIC}: write `registry: config-center`",
+                self.site
+            ))),
+        }
+    }
+
+    /// Why nothing that is called in this protocol runs here; none: it does.
+    pub fn lacks_protocol(&self, protocol: &str) -> Option<String> {
+        let lacks = !self.protocols.contains(protocol);
+        lacks.then(|| format!("apps of {} do not speak {protocol}", self.site))
+    }
+
+    /// Why this site cannot give what a capability of sites stands for; none: it can, or that is
+    /// no capability of sites.
+    pub fn lacks(&self, capability: &str) -> Option<String> {
+        let known = needs::CAPABILITIES
+            .iter()
+            .any(|(name, owner, _)| *name == capability && *owner == Owner::Site);
+        let lacks = known && !self.capabilities.contains(capability);
+        lacks.then(|| format!("{} lacks {capability}", self.site))
     }
 
     /// A site that ships, by its name.

@@ -14,7 +14,7 @@ use jiff::{Timestamp, Zoned};
 use meshproof_harness::Error;
 use meshproof_harness::inline::privately;
 use meshproof_harness::matrix::run::{
-    Known, Options, Replay, Runner, Scope, Told, Wanted, fits, run_matrix,
+    Known, Options, Replay, Runner, Scope, Told, Wanted, exclude_by_sites, fits, run_matrix,
 };
 use meshproof_harness::matrix::{Matrix, PART, Part, Plan, Shard, shipped};
 use meshproof_harness::site::Site;
@@ -229,6 +229,12 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         let sut = suts.named(value).ok();
         sut.is_some_and(|sut| !sut.can(capability))
     });
+    let all = self::sites(args)?;
+    let usual = all.first().cloned().unwrap_or_default();
+    usual
+        .can_have_meshes()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    exclude_by_sites(&mut matrix, &all, &usual);
     Ok((matrix, suts, text))
 }
 

@@ -280,3 +280,81 @@ fn shards_become_one_record_whatever_their_order() {
     assert_eq!(other.code, 2, "{}", other.told);
     assert!(other.told.contains("do not go with"), "{}", other.told);
 }
+
+/// What `--plan` says of a matrix.
+fn planned(matrix: &str, more: &[&str]) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.yaml");
+    std::fs::write(&file, matrix).unwrap();
+    let words = ["matrix", file.to_str().unwrap(), "--plan"];
+    let output = command(OWN).args(words).args(more).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    (output.status.code().unwrap_or(-1), told)
+}
+
+#[test]
+fn cells_that_a_site_cannot_have_are_left_out() {
+    let matrix = "matrix: m\naxes:\n  site: [ant-like, public-cloud-like]\n  \
+                  providers: [[tr], [bolt-v1]]\n  call: [sync, oneway]\n\
+                  needs: [{combination: {call: oneway}, capabilities: [zones]}]\n";
+    let (code, told) = planned(matrix, &[]);
+    assert_eq!(code, 0, "{told}");
+    let cells = told
+        .lines()
+        .filter(|line| line.contains("public-cloud-like "));
+    let cells: Vec<&str> = cells
+        .filter(|line| line.contains("sync") || line.contains("oneway"))
+        .collect();
+    assert!(!cells.is_empty(), "{told}");
+    for cell in cells {
+        assert!(!cell.contains("[tr]") && !cell.contains("oneway"), "{cell}");
+    }
+    // Everything stands in the one site that was named.
+    let matrix = "matrix: m\naxes:\n  providers: [[tr], [bolt-v1]]\n";
+    let (code, told) = planned(matrix, &["--site", "public-cloud-like"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("1 of 1 cells"), "{told}");
+}
+
+#[test]
+fn a_site_without_a_config_center_has_no_mesh() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("s.yaml");
+    let text = "site: s\nregistry: static\nnames: dns\nprotocols: [bolt]\nzones: [a]\n";
+    std::fs::write(&site, text).unwrap();
+    let matrix = "matrix: m\naxes:\n  call: [sync]\n";
+    let (code, told) = planned(matrix, &["--site", site.to_str().unwrap()]);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("`registry: static`"), "{told}");
+}
+
+#[test]
+fn a_budget_that_cuts_cells_off_is_told_in_verdict_and_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.yaml");
+    let matrix = "matrix: m\naxes:\n  call: [sync, oneway]\n  providers: [[bolt-v1], [bolt-v2]]\n\
+                  cover: {cells: 1}\ncell: {calls: 4, budget: 60s}\n";
+    std::fs::write(&file, matrix).unwrap();
+    let run = Run::into(&folder.path().join("record"), &[file.to_str().unwrap()]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 3, "{}", run.told);
+    let certificate = run.events().into_iter().find_map(|event| match event {
+        Event::Certified { certificate } => Some(certificate),
+        _ => None,
+    });
+    let not_run = certificate.expect("a certificate").not_run;
+    let words = [
+        "3 cells beyond the budget",
+        "`cover.cells` allows 1, and 4 would cover all",
+    ];
+    assert!(
+        not_run
+            .iter()
+            .any(|it| it.case == words[0] && it.why == words[1]),
+        "{not_run:?}"
+    );
+    assert!(run.told.contains("beyond the budget"), "{}", run.told);
+}

@@ -20,6 +20,8 @@ pub struct Plan {
     pub pins: Vec<(String, String)>,
     /// The seed that it was made with.
     pub seed: u64,
+    /// Cells that would cover what is wanted, where the budget of `cover.cells` cut some off.
+    pub beyond: Option<usize>,
     /// What is worth knowing: values that stand in no cell, conditions that forbid nothing.
     pub findings: Vec<String>,
 }
@@ -186,6 +188,7 @@ impl Plan {
             cells,
             pins: self.pins.clone(),
             seed: self.seed,
+            beyond: self.beyond,
             findings: self.findings.clone(),
         }
     }

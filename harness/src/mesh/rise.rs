@@ -38,6 +38,7 @@ pub(super) struct Site<'a> {
 
 pub(super) fn up(raised: Raised, spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     let begun = Begun::now();
+    setting.site.can_have_meshes()?;
     let Raised {
         environment,
         picked,

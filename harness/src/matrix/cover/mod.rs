@@ -101,6 +101,7 @@ pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
     if rows.len() > CELLS_MAX {
         return Err(Error::Crowded);
     }
+    let mut beyond = None;
     if let Some(most) = matrix.cover.cells_max
         && rows.len() > most
     {
@@ -108,6 +109,7 @@ pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
             "{} cells would cover all, and the budget is {most}",
             rows.len()
         ));
+        beyond = Some(rows.len());
         rows.truncate(most);
     }
     let room = matrix
@@ -139,6 +141,7 @@ pub(super) fn plan(matrix: &Matrix) -> Result<Plan, Error> {
         cells,
         pins,
         seed: matrix.cover.seed,
+        beyond,
         findings,
     })
 }

@@ -13,6 +13,7 @@ mod judge;
 mod make;
 mod merged;
 mod replayed;
+mod sites;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use judge::{Answer, Judged, Observed, Open, Round, judge};
 pub use make::{AXES, Act, Asked, CLIENT, Made, NotMade, PROVIDERS_MAX, Restart};
 pub use merged::merge;
 pub use replayed::{REPLAY_AXES, Replay};
+pub use sites::exclude_by_sites;
 pub use whole::{BLAME_CELLS_MAX, Scope, Told, Wanted, run_matrix};
 
 /// Cells that are run side by side at most.

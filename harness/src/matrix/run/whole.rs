@@ -344,6 +344,20 @@ pub(super) fn coverage(
         .filter(|(_, ran)| shown(ran))
         .map(|(cell, _)| cell.id.clone())
         .collect();
+    let cut = plan.beyond.map(|all| {
+        let left_out = all.saturating_sub(plan.cells.len());
+        NotRun {
+            case: format!("{left_out} cells beyond the budget"),
+            why: format!(
+                "`cover.cells` allows {}, and {all} would cover all",
+                plan.cells.len()
+            ),
+        }
+    });
+    let why_cut = match &cut {
+        Some(cut) => format!("; {}: {}", cut.case, cut.why),
+        None => String::new(),
+    };
     let not_run = plan
         .cells
         .iter()
@@ -356,6 +370,7 @@ pub(super) fn coverage(
                 why: claim.map_or_else(|| "it was left out".into(), |claim| claim.why.clone()),
             }
         })
+        .chain(cut)
         .collect();
     let verified = verify(matrix, &plan.cells, &ids, not_run);
     for finding in &verified.findings {
@@ -373,5 +388,5 @@ pub(super) fn coverage(
     } else {
         Verdict::Invalid
     };
-    Claim::new("coverage", verdict, format!("{sentence} ran"))
+    Claim::new("coverage", verdict, format!("{sentence} ran{why_cut}"))
 }

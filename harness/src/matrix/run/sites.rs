@@ -1,0 +1,76 @@
+//! What a site has to say of cells: those that it cannot have are left out of every plan, with the
+//! reason in the certificate.
+
+use crate::matrix::{Matrix, Value};
+use crate::site::{RegistryKind, STATIC, Site};
+
+/// Leaves out what sites do not allow: providers and calls in a protocol that nobody speaks there,
+/// needs of capabilities that a site lacks, and sites without a config center. Where `site` is no
+/// axis, `usual` is where every cell stands.
+pub fn exclude_by_sites(matrix: &mut Matrix, sites: &[Site], usual: &Site) {
+    let axis = matrix.axes.iter().find(|axis| axis.name == "site");
+    let standing: Vec<(Vec<(String, String)>, Site)> = match axis {
+        None => vec![(Vec::new(), usual.clone())],
+        Some(axis) => axis
+            .values
+            .iter()
+            .filter_map(|value| {
+                let site = sites
+                    .iter()
+                    .find(|site| Some(&*site.site) == value.as_text())?;
+                let choice = (axis.name.clone(), value.to_string());
+                Some((vec![choice], site.clone()))
+            })
+            .collect(),
+    };
+    for (here, site) in standing {
+        let mut out: Vec<(Vec<(String, String)>, String)> = Vec::new();
+        if site.registry == RegistryKind::Static && !here.is_empty() {
+            out.push((Vec::new(), format!("{}: {STATIC}", site.site)));
+        }
+        for axis in &matrix.axes {
+            for value in &axis.values {
+                let spoken = spoken(&axis.name, value);
+                let mut why = spoken.iter().filter_map(|one| site.lacks_protocol(one));
+                if let Some(why) = why.next() {
+                    out.push((vec![(axis.name.clone(), value.to_string())], why));
+                }
+            }
+        }
+        for (beside, why) in out {
+            let all: Vec<(&str, &str)> = here
+                .iter()
+                .chain(&beside)
+                .map(|(axis, value)| (axis.as_str(), value.as_str()))
+                .collect();
+            // They are of this matrix.
+            if let Ok(combination) = matrix.combination(&all) {
+                matrix.exclude(combination, why);
+            }
+        }
+        let all: Vec<(&str, &str)> = here
+            .iter()
+            .map(|(axis, value)| (axis.as_str(), value.as_str()))
+            .collect();
+        let place = matrix.combination(&all).unwrap_or_default();
+        for need in matrix.needs().to_vec() {
+            let why = need.capabilities.iter().find_map(|one| site.lacks(one));
+            if let (Some(why), Some(both)) = (why, need.combination.and(&place)) {
+                matrix.exclude(both, why);
+            }
+        }
+    }
+}
+
+/// The protocols that apps speak where an axis has this value.
+fn spoken(axis: &str, value: &Value) -> Vec<&'static str> {
+    let protocol = |word: &Value| match word.as_text() {
+        Some("tr") => Some("tr"),
+        Some(word) if word.starts_with("bolt") => Some("bolt"),
+        _ => None,
+    };
+    match axis {
+        "providers" | "speech" => value.items().iter().filter_map(protocol).collect(),
+        _ => Vec::new(),
+    }
+}
