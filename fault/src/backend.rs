@@ -62,5 +62,10 @@ pub fn all() -> Vec<Box<dyn Backend>> {
         Box::new(crate::nft::Cut),
         Box::new(iptables::Iptables::NFT),
         Box::new(iptables::Iptables::LEGACY),
+        Box::new(crate::process::Trace),
+        Box::new(crate::process::Signal),
+        Box::new(crate::process::Burner),
+        Box::new(crate::process::Limits),
+        Box::new(crate::disk::Filler),
     ]
 }

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::choose::choose;
+use crate::process::burner::{self, BURNER};
 use crate::talk::{Line, Order, Word};
 use crate::{Ending, Error, Evidence, Hold, Plan, Scene, backend};
 
@@ -34,7 +35,12 @@ const AT: &str = "at";
 
 /// The arguments that make our own executable a keeper.
 pub fn arguments() -> Vec<OsString> {
-    vec![STAGE.into(), KEEPER.into()]
+    arguments_of(KEEPER)
+}
+
+/// The arguments that make our own executable a stage of this name.
+pub(crate) fn arguments_of(stage: &str) -> Vec<OsString> {
+    vec![STAGE.into(), stage.into()]
 }
 
 /// Runs a stage, where the arguments (without the program's own name) ask for one: the first
@@ -46,6 +52,9 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     let name = arguments.next().unwrap_or_default();
     if name == AT {
         return Some(ExitCode::from(at(arguments)));
+    }
+    if name == BURNER {
+        return Some(ExitCode::from(burner::run(arguments)));
     }
     Some(ExitCode::from(run(&name)))
 }

@@ -26,6 +26,7 @@ mod macros;
 
 pub mod backend;
 pub mod choose;
+pub mod disk;
 mod error;
 mod evidence;
 pub mod flows;
@@ -36,6 +37,7 @@ pub mod leftovers;
 pub mod netlink;
 pub mod nft;
 mod plan;
+pub mod process;
 pub mod rule;
 pub mod sockets;
 pub mod spec;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Refusal, Spec, Way};
+use crate::{Refusal, Scene, Spec, Way};
 
 /// Live flows that a plan tells of; of more it tells the number.
 pub const FLOWS_MAX: usize = 1000;
@@ -47,6 +47,26 @@ pub struct Plan {
     pub doubts: Vec<String>,
     /// Whatever else the way must remember between plan and lease; its own business.
     pub memory: serde_json::Value,
+}
+
+impl Plan {
+    /// A plan of which nothing is known but whose it is; everything else is empty.
+    pub fn bare(way: Way, spec: &Spec, scene: &Scene) -> Plan {
+        Plan {
+            spec: spec.clone(),
+            way,
+            why: String::new(),
+            passed_over: Vec::new(),
+            lease: scene.lease.clone(),
+            rules: Vec::new(),
+            flows: Vec::new(),
+            flows_all: 0,
+            needs: Vec::new(),
+            also_hit: Vec::new(),
+            doubts: Vec::new(),
+            memory: serde_json::Value::Null,
+        }
+    }
 }
 
 /// One rule, or one order.

@@ -42,7 +42,7 @@ impl Way {
     pub fn when_all_are_killed(self) -> Afterlife {
         match self {
             Way::IptablesNft | Way::IptablesLegacy | Way::Netem => Afterlife::Journalled,
-            Way::Signal | Way::AppOrder => Afterlife::Stays,
+            Way::Signal | Way::AppOrder | Way::Limits => Afterlife::Stays,
             Way::NftOwner
             | Way::Cut
             | Way::Relay
@@ -50,7 +50,6 @@ impl Way {
             | Way::Tap
             | Way::Trace
             | Way::Burner
-            | Way::Limits
             | Way::Filler
             | Way::Mount => Afterlife::Gone,
         }

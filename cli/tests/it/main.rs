@@ -11,6 +11,7 @@ mod environment;
 mod fixture;
 mod journey;
 mod kills;
+mod leases;
 mod loopback;
 mod ls;
 mod matrix;

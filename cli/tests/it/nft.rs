@@ -2,7 +2,7 @@
 //! with whoever holds them.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use meshproof_fault::nft::recipe::{Aim, Listener, Only, Sender, aimed, cut};
 use meshproof_fault::nft::rule::{
@@ -18,7 +18,7 @@ use crate::peer::{command, skipped};
 
 /// Runs `work` on a thread with a network of its own, in which only the loopback is, and is up.
 /// Where this user may have none, that is said.
-fn alone(work: impl FnOnce() + Send + 'static) {
+pub(crate) fn alone(work: impl FnOnce() + Send + 'static) {
     let outcome = std::thread::spawn(move || {
         if let Err(error) = unshare(&[Namespace::Network]) {
             return skipped(&format!("needs a network of its own: {error}"));
@@ -32,11 +32,11 @@ fn alone(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn socket() -> std::os::fd::OwnedFd {
+pub(crate) fn socket() -> std::os::fd::OwnedFd {
     netlink::open(Subsystem::Netfilter).unwrap()
 }
 
-fn tables() -> Vec<String> {
+pub(crate) fn tables() -> Vec<String> {
     let all = list::everything(socket()).unwrap();
     all.tables.into_iter().map(|table| table.name).collect()
 }
@@ -511,5 +511,87 @@ fn connections_beyond_a_number_are_refused() {
             assert_eq!(met(&owned), refused);
         }
         assert_eq!(limit::self_test(), Ok(()));
+    });
+}
+
+/// All orders of so many.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for order in orders(count - 1) {
+        for at in 0..=order.len() {
+            let mut longer = order.clone();
+            longer.insert(at, count - 1);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+#[test]
+fn four_that_overlap_are_healed_in_every_order() {
+    /// What each does, and to whom: each has a port of its own and the first has all.
+    fn overlapping(ports: &[u16]) -> Vec<Owned> {
+        ports
+            .iter()
+            .enumerate()
+            .map(|(number, port)| {
+                let aim = Aim {
+                    transport: Transport::Udp,
+                    listener: Listener::Here,
+                    sender: Some(Sender::Opener),
+                    port: Some(*port),
+                    source_port: None,
+                    peer: (number == 1).then(|| "127.0.0.0/8".parse().unwrap()),
+                    version: (number == 2).then_some(Version::V4),
+                    owner: None,
+                };
+                let only = if number == 3 {
+                    Only::Payload
+                } else {
+                    Only::All
+                };
+                let name = format!("meshproof_{number}");
+                let table = aimed(&name, "", &aim, &only, Action::Drop).unwrap();
+                Owned::make(socket(), table).unwrap()
+            })
+            .collect()
+    }
+    alone(|| {
+        let receivers: Vec<UdpSocket> = (0..4)
+            .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<u16> = receivers
+            .iter()
+            .map(|receiver| receiver.local_addr().unwrap().port())
+            .collect();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let all = orders(4);
+        assert_eq!(all.len(), 24);
+        for order in all {
+            let mut held: Vec<Option<Owned>> = overlapping(&ports).into_iter().map(Some).collect();
+            for healed in &order {
+                held[*healed].take().unwrap().remove().unwrap();
+                let names: Vec<String> = tables();
+                assert_eq!(
+                    names.len(),
+                    held.iter().flatten().count(),
+                    "{order:?}: {names:?}"
+                );
+                for (number, receiver) in receivers.iter().enumerate() {
+                    let to = receiver.local_addr().unwrap();
+                    let before = held[number].as_ref().map(met);
+                    sender.send_to(b"word", to).unwrap();
+                    match (&held[number], before) {
+                        // Those that are not healed do what they did.
+                        (Some(owned), Some(before)) => assert_eq!(met(owned), before + 1),
+                        _ => assert_eq!(receiver.recv(&mut [0; 9]).unwrap(), 4),
+                    }
+                }
+            }
+            assert_eq!(tables(), Vec::<String>::new(), "{order:?}");
+        }
     });
 }

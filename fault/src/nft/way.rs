@@ -314,20 +314,11 @@ fn plan(
     }
     let memory = serde_json::to_value(table)
         .map_err(|error| Refusal::Inexact(format!("the table as JSON: {error}")))?;
-    Ok(Plan {
-        spec: spec.clone(),
-        way,
-        why: String::new(),
-        passed_over: Vec::new(),
-        lease: scene.lease.clone(),
-        rules,
-        flows: Vec::new(),
-        flows_all: 0,
-        needs,
-        also_hit: Vec::new(),
-        doubts: Vec::new(),
-        memory,
-    })
+    let mut plan = Plan::bare(way, spec, scene);
+    plan.rules = rules;
+    plan.needs = needs;
+    plan.memory = memory;
+    Ok(plan)
 }
 
 fn apply(plan: &Plan) -> Result<Box<dyn Hold>, Error> {

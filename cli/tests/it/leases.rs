@@ -1,0 +1,419 @@
+//! Leases whose keepers are killed: what they held is gone, at whatever moment it was.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meshproof_fault::{Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Way};
+use meshproof_sys::mounts;
+use meshproof_sys::namespaces::{Namespace, unshare};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::environment::as_nobody;
+use crate::nft::{alone, tables};
+use crate::peer::{command, skipped};
+
+/// Long enough that nothing ends because of it.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Starts keepers in the network of the calling thread, and knows the last one.
+struct Kept {
+    program: Vec<OsString>,
+    last: Arc<Mutex<Option<u32>>>,
+}
+
+impl Kept {
+    fn behind(front: &[&str]) -> Kept {
+        let own = env!("CARGO_BIN_EXE_meshproof");
+        Kept {
+            program: front.iter().chain([&own]).map(Into::into).collect(),
+            last: Arc::default(),
+        }
+    }
+
+    fn here() -> Kept {
+        Kept::behind(&[])
+    }
+
+    /// SIGKILL for the last keeper.
+    fn kill(&self) {
+        let pid = self.last.lock().unwrap().unwrap();
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    }
+}
+
+/// Waited for at the end.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        self.0.wait().unwrap();
+    }
+}
+
+impl Ground for Kept {
+    fn start(&self, arguments: Vec<OsString>, line: OwnedFd) -> Result<Box<dyn Send>, Error> {
+        let (first, rest) = self.program.split_first().unwrap();
+        let child = command(first.to_str().unwrap())
+            .args(rest)
+            .args(arguments)
+            .stdin(Stdio::from(line))
+            .spawn()
+            .unwrap();
+        *self.last.lock().unwrap() = Some(child.id());
+        Ok(Box::new(Reaped(child)))
+    }
+}
+
+fn fault(text: &str, process: Option<u32>) -> Fault {
+    Fault {
+        spec: Spec::parse("fault.yaml", text).unwrap(),
+        scene: Scene {
+            run: "run".into(),
+            lease: "it-1".into(),
+            process,
+        },
+    }
+}
+
+fn apply(text: &str, process: Option<u32>, ground: &Kept) -> Lease {
+    let standby = fault(text, process).preflight(ground).unwrap();
+    standby.apply(LONG).unwrap()
+}
+
+/// A small generator, so that every run has the same instants.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Kills keepers at `count` instants before, while and after they make their tables.
+fn killed(text: &'static str, count: u64) {
+    alone(move || {
+        let ground = Kept::here();
+        let mut seeded = Seeded(7);
+        let (mut stood, mut before) = (0, 0);
+        for number in 0..count {
+            let standby = fault(text, None).preflight(&ground).unwrap();
+            assert_eq!(standby.plan().way.when_all_are_killed(), Afterlife::Gone);
+            let spins = seeded.below(200_000);
+            let outcome = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..spins {
+                        std::hint::spin_loop();
+                    }
+                    ground.kill();
+                });
+                standby.apply(LONG)
+            });
+            // The one that was killed after it had answered stood when it was killed.
+            match outcome {
+                Ok(lease) => {
+                    stood += 1;
+                    drop(lease);
+                }
+                Err(Error::Gone(_) | Error::Io { .. }) => before += 1,
+                Err(error) => panic!("{error}"),
+            }
+            // Its keeper was waited for.
+            assert_eq!(tables(), Vec::<String>::new(), "kill {number}");
+        }
+        println!("{count} keepers killed: {stood} after they had answered, {before} before");
+        assert_eq!(stood + before, count);
+    });
+}
+
+#[test]
+fn tables_are_gone_with_keepers_that_are_killed() {
+    killed("{kind: drop, from: app, port: 12199}", 200);
+}
+
+#[test]
+fn a_table_stands_while_it_is_held() {
+    alone(|| {
+        let ground = Kept::here();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let _opener = TcpStream::connect(to).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let text = format!(
+            "{{kind: drop, from: app, only: payload, port: {}}}",
+            to.port()
+        );
+        let standby = fault(&text, None).preflight(&ground).unwrap();
+        let plan = standby.plan();
+        assert_eq!(plan.way, Way::NftOwner);
+        assert_eq!((plan.flows_all, plan.doubts.len()), (1, 0), "{plan:?}");
+        assert!(plan.rules.iter().any(|rule| rule.iptables.is_some()));
+        assert_eq!(tables(), Vec::<String>::new(), "a plan changes nothing");
+        let mut lease = standby.apply(LONG).unwrap();
+        assert_eq!(tables(), ["meshproof_it_1"]);
+        let nothing = lease.evidence().unwrap();
+        assert!(
+            nothing.is_empty() && !nothing.reasons.is_empty(),
+            "{nothing:?}"
+        );
+        accepted.write_all(b"word").unwrap();
+        assert_eq!(lease.evidence().unwrap().met(), 1);
+        let healed = lease.heal().unwrap();
+        assert!(
+            healed.residue.is_empty() && healed.evidence.met() >= 1,
+            "{healed:?}"
+        );
+        assert_eq!(tables(), Vec::<String>::new());
+        let mut lease = apply(&text, None, &ground);
+        assert!(lease.evidence().is_ok());
+        assert_eq!(tables(), ["meshproof_it_1"]);
+        ground.kill();
+        drop(lease);
+        assert_eq!(tables(), Vec::<String>::new());
+    });
+}
+
+/// A program that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program that echoes, so that it is seen to run.
+struct Echo {
+    child: Child,
+    input: std::process::ChildStdin,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Echo {
+    fn start(front: &[&str]) -> Echo {
+        let words: Vec<&str> = front.iter().copied().chain(["cat"]).collect();
+        let mut child = command(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut echo = Echo {
+            input: child.stdin.take().unwrap(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        echo.answers();
+        echo
+    }
+
+    fn answers(&mut self) {
+        writeln!(self.input, "word").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line, "word\n");
+    }
+}
+
+impl Echo {
+    fn process(&self) -> Option<u32> {
+        Some(self.child.id())
+    }
+}
+
+#[test]
+fn a_pause_ends_with_its_keeper() {
+    let fronts = [Some(Vec::new()), as_nobody()];
+    for front in fronts.into_iter().flatten() {
+        let ground = Kept::behind(&front);
+        let mut echo = Echo::start(&front);
+        let mut lease = apply("{kind: pause}", echo.process(), &ground);
+        let evidence = lease.evidence().unwrap();
+        assert_eq!(evidence.met(), 1, "{evidence:?}");
+        let healed = lease.heal().unwrap();
+        assert!(healed.residue.is_empty(), "{healed:?}");
+        echo.answers();
+        let lease = apply("{kind: pause}", echo.process(), &ground);
+        ground.kill();
+        drop(lease);
+        echo.answers();
+        // One that is killed while it stands is no zombie for ever.
+        let mut lease = apply("{kind: pause}", echo.process(), &ground);
+        echo.child.kill().unwrap();
+        assert!(!echo.child.wait().unwrap().success());
+        assert_eq!(lease.evidence().unwrap().met(), 1);
+        lease.heal().unwrap();
+    }
+}
+
+#[test]
+fn programs_are_killed_and_told_to_end() {
+    let ground = Kept::here();
+    for kind in ["kill", "stop"] {
+        let mut echo = Echo::start(&[]);
+        let mut lease = apply(&format!("{{kind: {kind}}}"), echo.process(), &ground);
+        assert!(!echo.child.wait().unwrap().success());
+        assert_eq!(lease.evidence().unwrap().met(), 1);
+        assert!(lease.heal().unwrap().residue.is_empty());
+        let gone = fault(&format!("{{kind: {kind}}}"), Some(echo.child.id()));
+        assert!(gone.preflight(&ground).is_err(), "it has ended");
+    }
+}
+
+#[test]
+fn burners_end_with_their_keeper() {
+    let ground = Kept::here();
+    // A program that wants a processor.
+    let busy = command("sh")
+        .args(["-c", "while :; do :; done"])
+        .spawn()
+        .unwrap();
+    let busy = Killed(busy);
+    let children = |keeper: u32| {
+        std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(|number| number.parse::<u32>().unwrap())
+            .collect::<Vec<u32>>()
+    };
+    let alive = |number: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // A zombie is its new parent's to bury.
+        stat.contains("(exe)") && !stat.contains(") Z ")
+    };
+    let keeper = || ground.last.lock().unwrap().unwrap();
+    let mut lease = apply("{kind: cpu}", Some(busy.0.id()), &ground);
+    let burners = children(keeper());
+    assert!(
+        !burners.is_empty() && burners.iter().all(alive),
+        "{burners:?}"
+    );
+    while lease.evidence().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    assert!(lease.heal().unwrap().residue.is_empty());
+    assert!(!burners.iter().any(alive), "{burners:?}");
+    let lease = apply("{kind: cpu}", Some(busy.0.id()), &ground);
+    let burners = children(keeper());
+    ground.kill();
+    drop(lease);
+    while burners.iter().any(alive) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_limit_of_descriptors_is_lifted() {
+    let ground = Kept::here();
+    let script =
+        "while read name; do { : < /dev/null; } 2>/dev/null && echo opened || echo refused; done";
+    let mut child = command("bash")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut tries = || {
+        writeln!(input, "it").unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(tries(), "opened\n");
+    let mut lease = apply("{kind: descriptors}", Some(child.id()), &ground);
+    assert_eq!(tries(), "refused\n");
+    assert!(lease.evidence().unwrap().met() > 0);
+    assert!(lease.heal().unwrap().residue.is_empty());
+    assert_eq!(tries(), "opened\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_full_disk_has_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let outcome = std::thread::spawn(move || {
+        if let Err(error) = unshare(&[Namespace::Mount]) {
+            return skipped(&format!("needs mounts of its own: {error}"));
+        }
+        mounts::make_private().unwrap();
+        let small = path.join("small");
+        std::fs::create_dir(&small).unwrap();
+        mount_small(&small);
+        let ground = Kept::here();
+        let writes = || std::fs::write(small.join("file"), [7; 65536]);
+        writes().unwrap();
+        std::fs::remove_file(small.join("file")).unwrap();
+        let text = format!("{{kind: full, folder: {}}}", small.display());
+        let mut lease = apply(&text, None, &ground);
+        assert_eq!(
+            writes().unwrap_err().kind(),
+            std::io::ErrorKind::StorageFull
+        );
+        assert!(lease.evidence().unwrap().met() > 0);
+        assert!(lease.heal().unwrap().residue.is_empty());
+        writes().unwrap();
+        std::fs::remove_file(small.join("file")).unwrap();
+        let lease = apply(&text, None, &ground);
+        assert!(writes().is_err());
+        ground.kill();
+        drop(lease);
+        writes().unwrap();
+        // The disk of the whole machine is not filled.
+        let refused = fault("{kind: full, folder: /}", None).preflight(&ground);
+        let why = refused.err().unwrap().to_string();
+        assert!(why.contains("the disk of the whole machine"), "{why}");
+    });
+    outcome.join().unwrap();
+}
+
+/// A disk of one MiB.
+fn mount_small(at: &Path) {
+    let mounted = command("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "small"])
+        .arg(at)
+        .status()
+        .unwrap();
+    assert!(mounted.success());
+}
+
+#[test]
+fn an_ordinary_user_has_rules_in_a_network_of_its_own() {
+    let Some(mut front) = as_nobody() else {
+        return;
+    };
+    front.extend(["unshare", "--user", "--map-root-user", "--net"]);
+    let ground = Kept::behind(&front);
+    let fault = fault("{kind: drop, from: app, port: 12199}", None);
+    let standby = match fault.preflight(&ground) {
+        Ok(standby) => standby,
+        Err(Error::Gone(_)) => return skipped("needs user namespaces"),
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(standby.plan().way, Way::NftOwner);
+    assert_eq!(
+        standby.plan().doubts,
+        ["no connection stands at this port yet"]
+    );
+    let mut lease = standby.apply(LONG).unwrap();
+    assert!(lease.evidence().unwrap().is_empty());
+    let healed = lease.heal().unwrap();
+    assert!(healed.residue.is_empty());
+    // In a namespace without links there is nothing to cut.
+    let refused = self::fault("{kind: cut}", None).preflight(&ground);
+    assert!(matches!(refused, Err(Error::Refused(_))));
+}
