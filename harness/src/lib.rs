@@ -31,6 +31,7 @@ pub mod doctor;
 pub mod environment;
 mod error;
 pub mod ground;
+pub mod heartbeat;
 pub mod inline;
 pub mod loopback;
 pub mod matrix;

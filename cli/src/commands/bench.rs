@@ -1,4 +1,6 @@
-//! `meshproof bench`: what the harness itself costs.
+//! `meshproof bench`: what the harness itself costs, and what only many runs tell.
+
+mod heartbeat;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use meshproof_harness::mesh::Setting;
 use crate::exit::{self, Failure};
 use crate::in_process::InProcess;
 
-/// Measure what the harness itself costs
+/// Measure what the harness itself costs, and what only many runs tell
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,6 +29,8 @@ pub(crate) struct Args {
 enum Bench {
     /// Cells of a matrix a second, and what they leave behind
     Cells(CellsArgs),
+    /// When a sidecar notices that its app is silent, and when it is back
+    Heartbeat(heartbeat::HeartbeatArgs),
 }
 
 /// Cells of a matrix a second, and what they leave behind
@@ -84,7 +88,10 @@ const SETTLE: Duration = Duration::from_secs(20);
 
 /// Measures.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
-    let Bench::Cells(args) = args.bench;
+    let args = match args.bench {
+        Bench::Cells(args) => args,
+        Bench::Heartbeat(args) => return heartbeat::run(&args),
+    };
     let told = privately(&mut |line| {
         // Whoever reads no more is told at the end.
         let _ = writeln!(io::stdout(), "{}", line.text);

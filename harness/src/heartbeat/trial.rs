@@ -1,0 +1,514 @@
+//! Trials: the app falls silent in one way, everything that follows is stamped, and undone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use meshproof_fault::{Evidence, Fault, Lease, Residue, Scene, Spec, Way};
+use meshproof_replay::capture::Link;
+use meshproof_replay::packet::{Parsed, parse};
+use meshproof_sys::clock::Nanos;
+use meshproof_sys::packets::Tap;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::law::Law;
+use super::wire::Watched;
+use super::{Recovery, Stamps, Trial};
+use crate::Error;
+use crate::ground::InPod;
+use crate::mesh::control::Part;
+use crate::mesh::{Between, Mesh, MeshSpec, Setting, port};
+use crate::relay::{Direction, Harm, Rule, RuleId, Sort};
+use crate::watch::{Port, Presence, Pushes};
+
+/// Ways in which an app can be made silent here, with half a sentence on each.
+pub const WAYS: [(Way, &str); 6] = [
+    (
+        Way::IptablesNft,
+        "packets from 12199 are dropped by iptables over nftables",
+    ),
+    (
+        Way::IptablesLegacy,
+        "packets from 12199 are dropped by the old iptables",
+    ),
+    (
+        Way::NftOwner,
+        "packets from 12199 are dropped by a table that goes with its keeper",
+    ),
+    (
+        Way::Relay,
+        "exactly the frames that answer heartbeats are dropped",
+    ),
+    (Way::Signal, "the app stands still"),
+    (Way::AppOrder, "the app works and answers no heartbeat"),
+];
+
+/// Who falls silent.
+const SERVER: &str = "server";
+/// Who looks on.
+const CLIENT: &str = "client";
+const SERVICE: &str = "com.alipay.demo.SampleService:1.0";
+
+/// What is longer than anything here takes: TCP that backs off for as long as the fault was.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A fault that nobody heals ends by itself.
+const FAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks at packets that may have come.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The topology of trials.
+const TOPOLOGY: &str = include_str!("../../../scenarios/topologies/heartbeat.yaml");
+
+/// What trials of one way came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Those that were carried to their end.
+    pub trials: Vec<Trial>,
+    /// The others: what did not come.
+    pub broken: Vec<String>,
+    /// What met the faults, of those that a keeper held.
+    pub evidence: Vec<Evidence>,
+    /// What was left of them.
+    pub residue: Vec<Residue>,
+}
+
+/// The law of a mesh.
+pub fn law(spec: &MeshSpec) -> Law {
+    Law {
+        interval: Duration::from_millis(spec.heartbeat.interval_ms),
+        timeout: Duration::from_millis(spec.heartbeat.timeout_ms),
+        misses: spec.heartbeat.misses,
+    }
+}
+
+/// The mesh of trials.
+pub fn topology(setting: &Setting) -> Result<MeshSpec, Error> {
+    MeshSpec::parse("heartbeat.yaml", TOPOLOGY, &setting.suts)
+        .map_err(|problem| Error::Refused(problem.to_string()))
+}
+
+/// Carries out `count` trials of one way, in a mesh of their own; `told` hears of each.
+pub fn run(
+    way: Way,
+    count: u32,
+    seed: u64,
+    setting: &Setting,
+    told: &mut dyn FnMut(u32, Result<&Trial, &str>),
+) -> Result<Outcome, Error> {
+    let setting = Setting {
+        relays: match way {
+            Way::Relay => vec![(SERVER.to_owned(), Between::SidecarAndApp)],
+            _ => Vec::new(),
+        },
+        ..setting.clone()
+    };
+    let spec = topology(&setting)?;
+    let mesh = Mesh::up(&spec, &setting)?;
+    let inbound = mesh.place(SERVER)?.inbound;
+    let pushes = mesh.pushes(&[SERVICE])?;
+    let tap = mesh.environment().packets(SERVER)?;
+    let sniffer = Sniffer::start(tap, Watched::new(port::APP, mesh.center()?))?;
+    let metronome = Metronome::start()?;
+    let mut outcome = Outcome::default();
+    std::thread::scope(|scope| {
+        let port = Port::watch(scope, mesh.environment(), CLIENT, inbound);
+        let mut phases = Phases(seed);
+        let stage = Stage {
+            mesh: &mesh,
+            pushes: &pushes,
+            port: &port,
+            sniffer: &sniffer,
+            metronome: &metronome,
+            law: law(&spec),
+        };
+        for number in 1..=count {
+            match stage.one(way, number, phases.next(), &mut outcome)? {
+                Ok(trial) => {
+                    told(number, Ok(&trial));
+                    outcome.trials.push(trial);
+                }
+                Err(why) => {
+                    told(number, Err(&why));
+                    outcome
+                        .broken
+                        .push(format!("trial {number} of {way}: {why}"));
+                    // What follows would stand on ground that is not known.
+                    break;
+                }
+            }
+        }
+        Ok::<_, Error>(())
+    })?;
+    mesh.down()?;
+    Ok(outcome)
+}
+
+/// Numbers between 0 and 1, the same for the same seed (splitmix64).
+struct Phases(u64);
+
+impl Phases {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// What a trial stands on.
+struct Stage<'a> {
+    mesh: &'a Mesh,
+    pushes: &'a Pushes,
+    port: &'a Port<'a>,
+    sniffer: &'a Sniffer,
+    metronome: &'a Metronome,
+    law: Law,
+}
+
+/// A fault in force.
+enum Silence {
+    Lease(Box<Lease>),
+    Relay(RuleId),
+    Paused,
+    Muted,
+}
+
+impl Stage<'_> {
+    /// One trial; what did not come, in words, where it could not be ended.
+    fn one(
+        &self,
+        way: Way,
+        number: u32,
+        phase: f64,
+        outcome: &mut Outcome,
+    ) -> Result<Result<Trial, String>, Error> {
+        let Some(asked) = self.sniffer.next_beat(Nanos::now(), LIMIT) else {
+            return Ok(Err("no heartbeat passed".into()));
+        };
+        // Anywhere between two heartbeats.
+        let at = asked + self.law.interval.mul_f64(1.0 + phase);
+        wait_until(at);
+        let silence = self.silence(way, number)?;
+        let silent = match &silence {
+            Silence::Lease(lease) => lease.since(),
+            _ => Nanos::now(),
+        };
+        let inbound = self.mesh.place(SERVER)?.inbound;
+        let known = self.pushes.lists(inbound, Presence::Gone, silent, LIMIT);
+        let refused = self.port.turns(Presence::Gone, silent, LIMIT);
+        let deregistered = self.sniffer.deregistered(silent);
+        let healed_at = Nanos::now();
+        self.heal(silence, outcome)?;
+        let healed = Nanos::now();
+        let (Some((known, _)), Some(refused)) = (known, refused) else {
+            return Ok(Err(format!(
+                "within {} s the config center {} and 12200 was {}",
+                LIMIT.as_secs(),
+                if known.is_some() {
+                    "knew"
+                } else {
+                    "did not know"
+                },
+                if refused.is_some() { "refused" } else { "open" },
+            )));
+        };
+        let Some(deregistered) = deregistered else {
+            return Ok(Err("no message to the config center left the pod".into()));
+        };
+        let Some(answered) = self.sniffer.last_answered(deregistered) else {
+            return Ok(Err("no answered heartbeat was seen before".into()));
+        };
+        let stamps = Stamps {
+            silent_ns: silent.0,
+            answered_ns: answered.0,
+            detected_ns: None,
+            deregistered_ns: deregistered.0,
+            known_ns: known.0,
+            refused_ns: refused.at.0,
+        };
+        let back = self
+            .pushes
+            .lists(inbound, Presence::There, healed_at, LIMIT);
+        let open = self.port.turns(Presence::There, healed_at, LIMIT);
+        let again = self.sniffer.first_answer(healed_at);
+        let (Some((back, _)), Some(open), Some(again)) = (back, open, again) else {
+            return Ok(Err(format!(
+                "it was not back {} s after healing",
+                LIMIT.as_secs()
+            )));
+        };
+        let recovery = Recovery {
+            healed_ns: healed.0,
+            answered_ns: again.0,
+            known_ns: back.0,
+            open_ns: open.at.0,
+        };
+        Ok(Ok(Trial {
+            way,
+            stamps,
+            recovery,
+            late_ns: self.metronome.latest(answered, deregistered),
+        }))
+    }
+
+    fn silence(&self, way: Way, number: u32) -> Result<Silence, Error> {
+        Ok(match way {
+            Way::Relay => {
+                let rule = Rule {
+                    direction: Some(Direction::Back),
+                    sorts: vec![Sort::Heartbeat],
+                    ..Rule::new(Harm::Drop)
+                };
+                Silence::Relay(self.mesh.relay_at(SERVER, port::APP)?.put(rule)?)
+            }
+            Way::Signal => {
+                self.mesh.pause(SERVER, Part::App)?;
+                Silence::Paused
+            }
+            Way::AppOrder => {
+                self.mesh.order_app(SERVER, r#"{"mute":"heartbeats"}"#)?;
+                Silence::Muted
+            }
+            packets => {
+                let text = format!(
+                    "{{id: silence, kind: drop, port: {}, from: app, way: {packets}, for: 60s}}",
+                    port::APP
+                );
+                let spec = Spec::parse("silence", &text)
+                    .map_err(|problem| Error::Refused(problem.to_string()))?;
+                let fault = Fault {
+                    spec,
+                    scene: Scene {
+                        run: format!("trial-{}", std::process::id()),
+                        lease: format!("silence-{number}"),
+                        process: None,
+                    },
+                };
+                let ground = InPod {
+                    environment: self.mesh.environment(),
+                    pod: SERVER,
+                };
+                let standby = fault.preflight(&ground).map_err(of_fault)?;
+                Silence::Lease(Box::new(standby.apply(FAULT_LIMIT).map_err(of_fault)?))
+            }
+        })
+    }
+
+    fn heal(&self, silence: Silence, outcome: &mut Outcome) -> Result<(), Error> {
+        match silence {
+            Silence::Lease(lease) => {
+                let healed = lease.heal().map_err(of_fault)?;
+                outcome.evidence.push(healed.evidence);
+                outcome.residue.push(healed.residue);
+            }
+            Silence::Relay(rule) => {
+                self.mesh.relay_at(SERVER, port::APP)?.heal(rule)?;
+            }
+            Silence::Paused => self.mesh.resume(SERVER, Part::App)?,
+            Silence::Muted => self.mesh.order_app(SERVER, r#"{"mute":"nothing"}"#)?,
+        }
+        Ok(())
+    }
+}
+
+fn of_fault(error: meshproof_fault::Error) -> Error {
+    match error {
+        meshproof_fault::Error::Unsupported { missing, advice } => {
+            Error::Unsupported { missing, advice }
+        }
+        other => Error::Refused(other.to_string()),
+    }
+}
+
+/// Waits as exactly as the machine lets it.
+fn wait_until(at: Nanos) {
+    loop {
+        let left = at.since(Nanos::now());
+        if left == 0 {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_nanos(left));
+    }
+}
+
+/// Reads the packets of a pod as they pass.
+struct Sniffer {
+    watched: Arc<Mutex<Watched>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// One moment on both clocks: packets carry that of the wall.
+    both: (Nanos, u64),
+}
+
+impl Sniffer {
+    fn start(mut tap: Tap, watched: Watched) -> Result<Sniffer, Error> {
+        let watched = Arc::new(Mutex::new(watched));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (theirs, over) = (Arc::clone(&watched), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("sniffer".into())
+            .spawn(move || {
+                let pause = Timespec::try_from(Duration::from_millis(20)).ok();
+                while !over.load(Ordering::Relaxed) {
+                    // Whether it came or the time is over: the next look tells.
+                    let _ = poll(&mut [PollFd::new(&tap, PollFlags::IN)], pause.as_ref());
+                    while let Ok(Some(packet)) = tap.take() {
+                        let length = u32::try_from(packet.length).unwrap_or(u32::MAX);
+                        if let Parsed::Tcp(segment) = parse(Link::Ethernet, packet.data, length) {
+                            let payload = packet.data.get(segment.payload.clone());
+                            let payload = payload.unwrap_or_default();
+                            lock(&theirs).take(packet.at_ns, &segment, payload);
+                        }
+                    }
+                }
+            })
+            .map_err(Error::io("a thread for packets"))?;
+        Ok(Sniffer {
+            watched,
+            stop,
+            thread: Some(thread),
+            both: (Nanos::now(), unix_ns()),
+        })
+    }
+
+    /// A time of packets on the clock of everything else.
+    fn moment(&self, unix_ns: u64) -> Nanos {
+        let (at, unix) = self.both;
+        Nanos((at.0 + unix_ns).saturating_sub(unix))
+    }
+
+    fn unix(&self, at: Nanos) -> u64 {
+        let (both, unix) = self.both;
+        (unix + at.0).saturating_sub(both.0)
+    }
+
+    /// Looks until something is there.
+    fn until(&self, limit: Duration, look: impl Fn(&Watched) -> Option<u64>) -> Option<Nanos> {
+        let end = Nanos::now() + limit;
+        loop {
+            let found = look(&lock(&self.watched));
+            if let Some(found) = found {
+                return Some(self.moment(found));
+            }
+            if Nanos::now() > end {
+                return None;
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    fn next_beat(&self, from: Nanos, limit: Duration) -> Option<Nanos> {
+        let from = self.unix(from);
+        self.until(limit, |watched| {
+            let mut beats = watched.beats().rev();
+            let last = beats.next().map(|beat| beat.sent_ns);
+            last.filter(|sent| *sent >= from)
+        })
+    }
+
+    fn deregistered(&self, from: Nanos) -> Option<Nanos> {
+        let from = self.unix(from);
+        // It has left before the config center told of it.
+        self.until(Duration::from_secs(1), |watched| watched.deregistered(from))
+    }
+
+    fn last_answered(&self, before: Nanos) -> Option<Nanos> {
+        let before = self.unix(before);
+        let beat = lock(&self.watched).last_answered(before);
+        beat.map(|beat| self.moment(beat.sent_ns))
+    }
+
+    fn first_answer(&self, from: Nanos) -> Option<Nanos> {
+        let from = self.unix(from);
+        self.until(LIMIT, |watched| watched.first_answer(from))
+    }
+}
+
+impl Drop for Sniffer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "packets carry the time of the wall clock: it is compared once with the other"
+)]
+fn unix_ns() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is held is whole at any time.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Measures by how much this machine holds up a thread that wants to run at a given moment.
+struct Metronome {
+    late: Arc<Mutex<Vec<(Nanos, u64)>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Metronome {
+    /// From one beat to the next.
+    const BEAT: Duration = Duration::from_millis(1);
+    /// Beats that are remembered: a minute.
+    const KEPT: usize = 60_000;
+
+    fn start() -> Result<Metronome, Error> {
+        let late: Arc<Mutex<Vec<(Nanos, u64)>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (theirs, over) = (Arc::clone(&late), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("metronome".into())
+            .spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let wanted = Nanos::now() + Metronome::BEAT;
+                    wait_until(wanted);
+                    let at = Nanos::now();
+                    let mut late = lock(&theirs);
+                    if late.len() >= Metronome::KEPT {
+                        late.drain(..Metronome::KEPT / 2);
+                    }
+                    late.push((at, at.since(wanted)));
+                }
+            })
+            .map_err(Error::io("a thread that measures lateness"))?;
+        Ok(Metronome {
+            late,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// The most that a beat was late between two moments.
+    fn latest(&self, from: Nanos, until: Nanos) -> u64 {
+        let late = lock(&self.late);
+        let within = late.iter().filter(|(at, late)| {
+            // One that came after the end may have been wanted before it.
+            *at >= from && at.0.saturating_sub(*late) <= until.0 + Self::BEAT.as_nanos() as u64
+        });
+        within.map(|(_, late)| *late).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Metronome {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}
