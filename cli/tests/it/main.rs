@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod environment;
+mod fault;
 mod fixture;
 mod journey;
 mod kills;
