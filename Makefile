@@ -23,7 +23,8 @@ demo-mesh: ## a whole mesh in namespaces: its app is killed, isolated, and comes
 
 test: ## every test; installs the tools that serve as outside judges
 	@scripts/need.sh "make test" tcpdump=tcpdump tshark=tshark capinfos=wireshark-common \
-		java=default-jdk-headless mvn=maven chromium=chromium nft=nftables $(PCAP)
+		java=default-jdk-headless mvn=maven chromium=chromium nft=nftables \
+		iptables-nft-restore=iptables iptables-legacy-restore=iptables $(PCAP)
 	@scripts/test.sh
 
 lint: ## format, clippy, licences
@@ -41,10 +42,12 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@bench/cells.sh
 	@bench/report.sh
 
-soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs killed at random moments
+soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs and 1,000 faults killed at random moments
 	@scripts/bad-input-soak.sh
 	@scripts/upgrade-soak.sh
 	@scripts/kill-soak.sh 200
+	@scripts/need.sh "make soak" nft=nftables iptables-nft-restore=iptables
+	@scripts/fault-soak.sh 1000
 
 fuzz: ## each fuzz target for a minute, on stable Rust
 	@fuzz/run.sh

@@ -264,7 +264,10 @@ impl Keeping {
             }
             Ok(Some(Word::Refused { why })) => Err(Error::Refused(why)),
             Ok(Some(word)) => Ok(word),
-            Ok(None) => Err(Error::Gone("it hung up".into())),
+            Ok(None) => Err(Error::Gone(
+                "it hung up; what the kernel does not take away, `meshproof fault heal` does"
+                    .into(),
+            )),
             Err(error) => Err(Error::io("the line to the keeper")(error)),
         }
     }

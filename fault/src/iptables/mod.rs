@@ -224,16 +224,17 @@ impl Backend for Iptables {
                 made.push(one);
             }
         }
-        journal.remember(&made).map_err(written())?;
         let held = journal.write(&entry).map_err(written())?;
         let mut hold = Held {
             rules: memory.rules,
             spec: plan.spec.clone(),
             tag: scene.tag(),
             counted: None,
-            rests: Some((journal, entry, held)),
+            rests: Some((journal.clone(), entry, held)),
         };
-        let installed = hold.install();
+        // After the entry, so that nobody remembers a table whose lease is not known.
+        let remembered = journal.remember(&made).map_err(written());
+        let installed = remembered.and_then(|()| hold.install());
         drop(turn);
         match installed {
             Ok(()) => Ok(Box::new(hold)),
