@@ -39,6 +39,7 @@ pub mod nft;
 mod plan;
 pub mod process;
 pub mod rule;
+pub mod snapshot;
 pub mod sockets;
 pub mod spec;
 mod talk;

@@ -9,7 +9,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshproof_fault::{Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Way};
+use meshproof_fault::snapshot::{Snapshot, Sort};
+use meshproof_fault::{Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Standby, Way};
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, unshare};
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,11 +41,19 @@ impl Kept {
         Kept::behind(&[])
     }
 
+    /// The last keeper.
+    fn keeper(&self) -> u32 {
+        self.last.lock().unwrap().unwrap()
+    }
+
     /// SIGKILL for the last keeper.
     fn kill(&self) {
-        let pid = self.last.lock().unwrap().unwrap();
-        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        kill(self.keeper());
     }
+}
+
+fn kill(process: u32) {
+    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Waited for at the end.
@@ -99,45 +108,166 @@ impl Seeded {
     }
 }
 
-/// Kills keepers at `count` instants before, while and after they make their tables.
-fn killed(text: &'static str, count: u64) {
-    alone(move || {
-        let ground = Kept::here();
-        let mut seeded = Seeded(7);
-        let (mut stood, mut before) = (0, 0);
-        for number in 0..count {
-            let standby = fault(text, None).preflight(&ground).unwrap();
-            assert_eq!(standby.plan().way.when_all_are_killed(), Afterlife::Gone);
-            let spins = seeded.below(200_000);
-            let outcome = std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    for _ in 0..spins {
-                        std::hint::spin_loop();
-                    }
-                    ground.kill();
-                });
-                standby.apply(LONG)
-            });
-            // The one that was killed after it had answered stood when it was killed.
-            match outcome {
-                Ok(lease) => {
-                    stood += 1;
-                    drop(lease);
-                }
-                Err(Error::Gone(_) | Error::Io { .. }) => before += 1,
-                Err(error) => panic!("{error}"),
+/// How often keepers are killed: `MESHPROOF_KILLS` asks for more.
+fn kills(usual: u64) -> u64 {
+    let asked = std::env::var("MESHPROOF_KILLS").ok();
+    asked.map_or(usual, |asked| asked.parse().unwrap())
+}
+
+/// Lets a keeper do its plan, and kills it meanwhile or thereafter; whether it had answered.
+fn killed(standby: Standby, keeper: u32, seeded: &mut Seeded) -> bool {
+    // Short times as often as long ones.
+    let bits = seeded.below(18);
+    let spins = seeded.below(1 << bits);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..spins {
+                std::hint::spin_loop();
             }
-            // Its keeper was waited for.
-            assert_eq!(tables(), Vec::<String>::new(), "kill {number}");
-        }
-        println!("{count} keepers killed: {stood} after they had answered, {before} before");
-        assert_eq!(stood + before, count);
+            kill(keeper);
+        });
+        standby.apply(LONG)
     });
+    // Its keeper is waited for, either way.
+    match outcome {
+        Ok(lease) => {
+            drop(lease);
+            true
+        }
+        Err(Error::Gone(_) | Error::Io { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[test]
 fn tables_are_gone_with_keepers_that_are_killed() {
-    killed("{kind: drop, from: app, port: 12199}", 200);
+    alone(|| {
+        let ground = Kept::here();
+        let before = Snapshot::network();
+        let mut seeded = Seeded(7);
+        let count = kills(200);
+        let mut answered = 0;
+        for number in 0..count {
+            let fault = fault("{kind: drop, from: app, port: 12199}", None);
+            let standby = fault.preflight(&ground).unwrap();
+            assert_eq!(standby.plan().way.when_all_are_killed(), Afterlife::Gone);
+            answered += u64::from(killed(standby, ground.keeper(), &mut seeded));
+            let change = before.until(&Snapshot::network());
+            assert!(change.is_empty(), "kill {number}: {change}");
+        }
+        println!("{count} keepers killed: {answered} after they had answered");
+        assert!(answered > 0 && answered < count, "{answered} of {count}");
+    });
+}
+
+#[test]
+fn pairs_of_leases_are_gone_with_their_keepers() {
+    const KINDS: [&str; 7] = [
+        "{kind: drop, from: app, port: 12199}",
+        "{kind: drop, only: new, port: 12199}",
+        "{kind: drop, only: payload, ip: v6, port: 12199}",
+        "{kind: reject, from: sidecar, port: 12199}",
+        "{kind: limit, connections: 2, port: 12199}",
+        "{kind: cut}",
+        "{kind: pause}",
+    ];
+    /// Pairs that are drawn.
+    const PAIRS: u64 = 20;
+    alone(|| {
+        if !paired_links() {
+            return skipped("needs ip and veth");
+        }
+        let grounds = [Kept::here(), Kept::here()];
+        let mut echo = Echo::start(&[]);
+        let before = Snapshot::network();
+        let mut seeded = Seeded(11);
+        let each = kills(4);
+        for _ in 0..PAIRS {
+            let first = seeded.below(KINDS.len() as u64) as usize;
+            let other = 1 + seeded.below(KINDS.len() as u64 - 1) as usize;
+            let pair = [KINDS[first], KINDS[(first + other) % KINDS.len()]];
+            for number in 0..each {
+                let named = |at: usize| {
+                    let mut fault = fault(pair[at], echo.process());
+                    fault.scene.lease = format!("pair-{at}");
+                    fault.preflight(&grounds[at]).unwrap()
+                };
+                let standing = [named(0), named(1)];
+                let mut seeds = [Seeded(seeded.below(1 << 30)), Seeded(seeded.below(1 << 30))];
+                std::thread::scope(|scope| {
+                    for ((standby, ground), seed) in
+                        standing.into_iter().zip(&grounds).zip(&mut seeds)
+                    {
+                        scope.spawn(move || killed(standby, ground.keeper(), seed));
+                    }
+                });
+                let change = before.until(&Snapshot::network());
+                assert!(change.is_empty(), "{pair:?}, kill {number}: {change}");
+                // One that were still held would not answer.
+                echo.answers();
+            }
+        }
+        drop(echo.input);
+        echo.child.wait().unwrap();
+    });
+}
+
+/// A pair of links that can be cut.
+fn paired_links() -> bool {
+    let made = command("ip")
+        .args(["link", "add", "one", "type", "veth", "peer", "two"])
+        .status();
+    made.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_network_is_after_as_it_was_before() {
+    alone(|| {
+        let ground = Kept::here();
+        let _port = TcpListener::bind("127.0.0.1:12199").unwrap();
+        if !paired_links() {
+            return skipped("needs ip and veth");
+        }
+        let before = Snapshot::network();
+        assert_eq!(before.unseen, Vec::<String>::new());
+        assert!(
+            before.count(Sort::Link) >= 3 && before.count(Sort::Rule) == 0,
+            "{before:?}"
+        );
+        for (text, way) in [
+            ("{kind: drop, from: app, port: 12199}", Way::NftOwner),
+            (
+                "{kind: drop, port: 12199, only: fin, ip: v6}",
+                Way::NftOwner,
+            ),
+            ("{kind: reject, from: sidecar, port: 12199}", Way::NftOwner),
+            ("{kind: limit, connections: 2, port: 12199}", Way::NftOwner),
+            ("{kind: cut}", Way::Cut),
+        ] {
+            let standby = fault(text, None).preflight(&ground).unwrap();
+            assert_eq!(standby.plan().way, way, "{text}");
+            assert_eq!(
+                Snapshot::network(),
+                before,
+                "a plan changes nothing: {text}"
+            );
+            let lease = standby.apply(LONG).unwrap();
+            let during = before.until(&Snapshot::network());
+            assert!(
+                during.gone.is_empty() && during.new.len() >= 3,
+                "{text}: {during}"
+            );
+            assert!(during.new.iter().any(|(sort, _)| *sort == Sort::Rule));
+            assert!(lease.heal().unwrap().residue.is_empty());
+            let change = before.until(&Snapshot::network());
+            assert!(change.is_empty(), "{text}: {change}");
+            let lease = apply(text, None, &ground);
+            ground.kill();
+            drop(lease);
+            let change = before.until(&Snapshot::network());
+            assert!(change.is_empty(), "{text}: {change}");
+        }
+    });
 }
 
 #[test]
@@ -292,9 +422,8 @@ fn burners_end_with_their_keeper() {
         // A zombie is its new parent's to bury.
         stat.contains("(exe)") && !stat.contains(") Z ")
     };
-    let keeper = || ground.last.lock().unwrap().unwrap();
     let mut lease = apply("{kind: cpu}", Some(busy.0.id()), &ground);
-    let burners = children(keeper());
+    let burners = children(ground.keeper());
     assert!(
         !burners.is_empty() && burners.iter().all(alive),
         "{burners:?}"
@@ -305,7 +434,7 @@ fn burners_end_with_their_keeper() {
     assert!(lease.heal().unwrap().residue.is_empty());
     assert!(!burners.iter().any(alive), "{burners:?}");
     let lease = apply("{kind: cpu}", Some(busy.0.id()), &ground);
-    let burners = children(keeper());
+    let burners = children(ground.keeper());
     ground.kill();
     drop(lease);
     while burners.iter().any(alive) {
@@ -322,6 +451,7 @@ fn a_limit_of_descriptors_is_lifted() {
         .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();

@@ -4,6 +4,7 @@ mod audit;
 mod broken;
 mod cells;
 mod conformance;
+mod connections;
 mod demo;
 mod diff;
 mod doctor;

@@ -240,14 +240,14 @@ fn a_table_is_made_whole_or_not_at_all() {
 }
 
 /// Two connections to one listener.
-struct Talk {
-    listener: TcpListener,
-    opener: TcpStream,
-    accepted: TcpStream,
+pub(crate) struct Talk {
+    pub(crate) listener: TcpListener,
+    pub(crate) opener: TcpStream,
+    pub(crate) accepted: TcpStream,
 }
 
 impl Talk {
-    fn new(address: &str) -> Talk {
+    pub(crate) fn new(address: &str) -> Talk {
         let listener = TcpListener::bind(address).unwrap();
         let opener = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -262,7 +262,7 @@ impl Talk {
         self.listener.local_addr().unwrap().port()
     }
 
-    fn aim(&self, sender: Option<Sender>) -> Aim {
+    pub(crate) fn aim(&self, sender: Option<Sender>) -> Aim {
         Aim {
             transport: Transport::Tcp,
             listener: Listener::Here,
@@ -276,7 +276,7 @@ impl Talk {
     }
 }
 
-fn make(aim: &Aim, only: &Only, action: Action) -> Owned {
+pub(crate) fn make(aim: &Aim, only: &Only, action: Action) -> Owned {
     let table = aimed("meshproof_it", "meshproof", aim, only, action).unwrap();
     Owned::make(socket(), table).unwrap()
 }
