@@ -27,15 +27,24 @@ use crate::talk::{Line, Order, Word};
 use crate::{Ending, Error, Evidence, Hold, Plan, Scene, backend};
 
 /// The first argument of a stage; the second is its name.
-pub(crate) const STAGE: &str = "__fault";
+const STAGE: &str = "__fault";
 
 const KEEPER: &str = "keeper";
 
 const AT: &str = "at";
 
-/// The arguments that make our own executable a keeper.
-pub fn arguments() -> Vec<OsString> {
-    arguments_of(KEEPER)
+/// The arguments that make our own executable a keeper; the name of the lease is for those who
+/// look at processes.
+pub(crate) fn arguments(lease: &str) -> Vec<OsString> {
+    vec![STAGE.into(), KEEPER.into(), lease.into()]
+}
+
+/// The lease of a keeper, by the words of its command line; none: it is none.
+pub(crate) fn lease_of(words: &[u8]) -> Option<String> {
+    let mut words = words.split(|byte| *byte == 0);
+    words.find(|word| *word == STAGE.as_bytes())?;
+    words.next().filter(|word| *word == KEEPER.as_bytes())?;
+    Some(String::from_utf8_lossy(words.next()?).into_owned())
 }
 
 /// The arguments that make our own executable a stage of this name.

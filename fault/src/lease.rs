@@ -92,7 +92,7 @@ impl Fault {
     /// What would be done, found out at its place by a keeper that stands by. Nothing is changed.
     pub fn preflight(&self, ground: &dyn Ground) -> Result<Standby, Error> {
         let (ours, theirs) = UnixStream::pair().map_err(Error::io("a socket pair"))?;
-        let keeper = ground.start(keeper::arguments(), theirs.into())?;
+        let keeper = ground.start(keeper::arguments(&self.scene.lease), theirs.into())?;
         let mut keeping = Keeping {
             line: Line::new(ours),
             keeper: Some(keeper),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::iptables::journal::{self, Entry, Journal};
 use crate::iptables::{self, Found};
-use crate::{Error, Leftover, Residue};
+use crate::{Error, Leftover, Residue, keeper};
 
 /// Processes that are looked at.
 const PROCESSES_MAX: usize = 100_000;
@@ -55,6 +56,7 @@ pub fn survey() -> Survey {
         ..Survey::default()
     };
     let kept = survey.journal();
+    survey.keepers();
     survey.rules(&kept);
     survey.disciplines();
     survey.links();
@@ -98,6 +100,17 @@ impl Survey {
             }
         }
         kept
+    }
+
+    /// Those of leases that are not journalled: the kernel takes them away.
+    fn keepers(&mut self) {
+        for keeper in keepers() {
+            let known = format!("{}: ", keeper.lease);
+            if !self.in_force.iter().any(|told| told.starts_with(&known)) {
+                self.in_force
+                    .push(format!("{known}kept by process {}", keeper.pid));
+            }
+        }
     }
 
     fn rules(&mut self, kept: &BTreeSet<String>) {
@@ -322,14 +335,11 @@ fn tell(journal: &Journal, entry: &Entry) -> Result<(), Error> {
             entry.lease, entry.keeper
         ))
     };
-    let words = fs::read(format!("/proc/{}/cmdline", entry.keeper)).unwrap_or_default();
-    let is_keeper = words
-        .split(|byte| *byte == 0)
-        .any(|word| word == crate::keeper::STAGE.as_bytes());
-    let pid = i32::try_from(entry.keeper).ok().and_then(Pid::from_raw);
-    let handle = pid
-        .filter(|_| is_keeper)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let keeper = Keeper {
+        pid: entry.keeper,
+        lease: entry.lease.clone(),
+    };
+    let handle = keeper.handle();
     let end = Nanos::now() + ENDS_WITHIN;
     let told = match &handle {
         // Only a tool that it ran is left, for a moment; or it is of other namespaces.
@@ -360,6 +370,60 @@ fn tell(journal: &Journal, entry: &Entry) -> Result<(), Error> {
             entry.lease
         ))),
         Err(error) => Err(Error::io("the journal of faults")(error)),
+    }
+}
+
+/// A keeper that lives, in the network of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// Its process, as it is numbered here.
+    pub pid: u32,
+    /// What it keeps.
+    pub lease: String,
+}
+
+/// The keepers in the network of this process, as far as processes are seen from here.
+pub fn keepers() -> Vec<Keeper> {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(network), Ok(entries)) = (journal::network(), fs::read_dir("/proc")) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .take(PROCESSES_MAX)
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let lease = keeper::lease_of(&fs::read(entry.path().join("cmdline")).ok()?)?;
+            let found = fs::metadata(entry.path().join("ns/net")).ok()?;
+            ((found.dev(), found.ino()) == network).then_some(Keeper { pid, lease })
+        })
+        .collect()
+}
+
+impl Keeper {
+    /// None: it has ended, or this number is another process's by now.
+    fn handle(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let words = fs::read(format!("/proc/{}/cmdline", self.pid)).ok()?;
+        let lease = keeper::lease_of(&words)?;
+        (lease == self.lease).then_some(handle)
+    }
+
+    /// Tells it to heal and to end, and waits until it has ended.
+    pub fn end(&self) -> Result<(), Error> {
+        let Some(handle) = self.handle() else {
+            return Ok(());
+        };
+        let what = || format!("the keeper {} of `{}`", self.pid, self.lease);
+        pidfd_send_signal(&handle, Signal::TERM)
+            .map_err(|error| Error::io(what())(error.into()))?;
+        let limit = Timespec::try_from(ENDS_WITHIN).ok();
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], limit.as_ref()) {
+            Ok(0) => Err(Error::Refused(format!("{} does not end", what()))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::io(what())(error.into())),
+        }
     }
 }
 

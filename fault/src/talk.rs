@@ -12,6 +12,10 @@ use crate::{Evidence, Plan, Residue, Scene, Spec};
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// To the keeper.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is sent at once"
+)]
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// What would be done? Answered by `Planned`. The first of all.

@@ -131,6 +131,10 @@ struct Place {
     host: bool,
     #[command(flatten)]
     wanted: Wanted,
+    /// The process that a fault of programs is done to, as the place numbers it; default: that of
+    /// --pid
+    #[arg(long, value_name = "PID")]
+    process: Option<u32>,
     /// Where this command was brought to already
     #[arg(long, value_name = "TEXT", hide = true, group = "where")]
     inside: Option<String>,
@@ -178,6 +182,9 @@ impl Place {
             let mut words = vec!["fault".to_owned()];
             words.extend_from_slice(again);
             words.extend(["--inside".to_owned(), told]);
+            if let Some(process) = self.process.or(self.pid) {
+                words.extend(["--process".to_owned(), process.to_string()]);
+            }
             words
         };
         if let Some(pod) = &self.pod {
@@ -230,7 +237,7 @@ fn read(fault: &str) -> Result<Spec, Failure> {
 }
 
 /// The fault, with an id where it has none.
-fn made(spec: Spec) -> Fault {
+fn made(spec: Spec, process: Option<u32>) -> Fault {
     let run = format!("{:08x}", std::process::id());
     let lease = match &spec.id {
         Some(id) => id.value.clone(),
@@ -241,7 +248,7 @@ fn made(spec: Spec) -> Fault {
         scene: Scene {
             run,
             lease,
-            process: None,
+            process,
         },
         spec,
     }
@@ -284,7 +291,7 @@ fn plan(args: &PlanArgs) -> Result<u8, Failure> {
     if let Some(done) = args.place.elsewhere(&again) {
         return done;
     }
-    let fault = made(spec);
+    let fault = made(spec, args.place.process);
     let standby = fault.preflight(&Here::default()).map_err(failure)?;
     let mut out = io::stdout().lock();
     match args.format {
@@ -322,9 +329,16 @@ fn heal(args: &HealArgs) -> Result<u8, Failure> {
         return done;
     }
     let (journal, entries) = leftovers::leases().map_err(failure)?;
+    // Those that are not journalled: the kernel takes them away, and their keepers do.
+    let mut keepers = leftovers::keepers();
+    keepers.retain(|keeper| entries.iter().all(|entry| entry.lease != keeper.lease));
+    let known: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry.lease.as_str())
+        .chain(keepers.iter().map(|keeper| keeper.lease.as_str()))
+        .collect();
     for id in &args.ids {
-        if entries.iter().all(|entry| entry.lease != *id) {
-            let known: Vec<&str> = entries.iter().map(|entry| entry.lease.as_str()).collect();
+        if !known.contains(&id.as_str()) {
             return Err(Failure::Usage(match known.as_slice() {
                 [] => format!("no fault is called `{id}`: there is none"),
                 known => format!("no fault is called `{id}`; there are {}", known.join(", ")),
@@ -355,6 +369,12 @@ fn heal(args: &HealArgs) -> Result<u8, Failure> {
             Done::Elsewhere(pid) => {
                 code = code.max(there(pid, name)?);
             }
+        }
+    }
+    for keeper in keepers {
+        if args.all || args.ids.contains(&keeper.lease) {
+            keeper.end().map_err(failure)?;
+            writeln!(out, "{}: healed by its keeper", keeper.lease)?;
         }
     }
     if args.all {

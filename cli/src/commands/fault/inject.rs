@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
             "name the place: --pod NAME, --pid PID, or --host for this machine".into(),
         ));
     }
-    let fault = made(spec);
+    let fault = made(spec, args.place.process);
     let standby = fault.preflight(&Here::default()).map_err(failure)?;
     let mut out = io::stdout().lock();
     print::plan(&mut out, standby.plan(), args.place.told())?;
