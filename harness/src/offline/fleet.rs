@@ -16,6 +16,7 @@ use meshproof_replay::engine::tell;
 use meshproof_replay::hop;
 use meshproof_replay::map::Map;
 
+use super::fit;
 use super::folder::{self, Failed, Offline};
 use super::shape::{Shape, Side};
 use super::text::Sidecars;
@@ -24,6 +25,7 @@ use crate::Error;
 use crate::capture::Captured;
 use crate::mesh::spec::Heartbeat;
 use crate::mesh::{Mesh, Setting};
+use crate::sut;
 
 /// No stub falls silent: one on a machine that is busy with other meshes must not count as lost.
 const PATIENT_HEARTBEAT: Heartbeat = Heartbeat {
@@ -128,12 +130,21 @@ impl Fleet {
         order
             .registry_order
             .clone_into(&mut offline.spec.registry_order);
+        fit::topology(&mut offline.spec, &setting.suts)?;
+        let mut exchanges = self.exchanges.clone();
+        let mut lacks = Vec::new();
+        for sidecar in [order.sidecars.client, order.sidecars.server]
+            .into_iter()
+            .flatten()
+        {
+            let sut = sut::find(&setting.suts, sidecar)?;
+            lacks.extend(fit::exchanges(self.shape.side, sut, &mut exchanges)?);
+        }
         let mesh = Mesh::up(&offline.spec, setting)?;
         let entry = self.entry(&mesh, &offline, order.sidecars)?;
         let taps = self.taps(&mesh, &offline, order);
         let control = Control::new().map_err(Error::io("a wake"))?;
         let mut through = within(order.budget, &control, || {
-            let exchanges = self.exchanges.clone();
             through::on(&mesh, &entry, exchanges, &Ways::default(), &control)
         })?;
         let (mut hops, mut captured) = (Vec::new(), Vec::new());
@@ -159,6 +170,7 @@ impl Fleet {
         through.escapes = mesh.escapes()?;
         super::judge::finish(&mut through);
         let claims = &mut through.judged.claims;
+        claims.extend(lacks);
         for (pod, report) in &hops {
             claims.push(report.claim(&format!("hop {pod}")));
         }
