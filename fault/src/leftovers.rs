@@ -7,12 +7,16 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
+use meshproof_sys::netlink::{self, Subsystem};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
+use crate::backend::TAG;
 use crate::iptables::journal::{self, Entry, Journal};
 use crate::iptables::{self, Found};
+use crate::netlink::ask::Unanswered;
+use crate::nft::list;
 use crate::{Error, Leftover, Residue, keeper};
 
 /// Processes that are looked at.
@@ -58,6 +62,7 @@ pub fn survey() -> Survey {
     let kept = survey.journal();
     survey.keepers();
     survey.rules(&kept);
+    survey.tables();
     survey.disciplines();
     survey.links();
     survey.tasks();
@@ -140,6 +145,36 @@ impl Survey {
                 self.left.push(of_tool("rule", rule.text, tool));
             } else if harms(&rule) {
                 self.suspects.push(unknown("rule", rule.text));
+            }
+        }
+    }
+
+    /// Tables of nftables by what is said of them: one that goes with its socket is in force, and
+    /// what iptables has made was looked at before.
+    fn tables(&mut self) {
+        let all = netlink::open(Subsystem::Netfilter)
+            .map_err(Unanswered::from)
+            .and_then(list::everything);
+        let all = match all {
+            Ok(all) => all,
+            Err(error) => return self.unseen.push(format!("tables of nftables: {error}")),
+        };
+        self.looked_at
+            .push(format!("{} tables of nftables", all.tables.len()));
+        for table in all.tables {
+            let comment = table.comment.unwrap_or_default();
+            let what = format!("table {} {}: {comment}", table.family, table.name);
+            let tool = tool_of(&what);
+            match (comment.starts_with(TAG), table.owner, tool) {
+                (true, Some(_), _) => self.in_force.push(what),
+                (true, None, _) => self.left.push(Leftover {
+                    kind: "table".into(),
+                    what,
+                    whose: TAG.into(),
+                    advice: format!("nft delete table {} {}", table.family, table.name),
+                }),
+                (false, _, Some(tool)) => self.left.push(of_tool("table", what, tool)),
+                (false, _, None) => {}
             }
         }
     }

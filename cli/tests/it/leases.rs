@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meshproof_fault::snapshot::{Snapshot, Sort};
-use meshproof_fault::{Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Standby, Way};
+use meshproof_fault::{
+    Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Standby, Way, leftovers,
+};
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, unshare};
 use rustix::process::{Pid, Signal, kill_process};
@@ -290,6 +292,9 @@ fn a_table_stands_while_it_is_held() {
         assert_eq!(tables(), Vec::<String>::new(), "a plan changes nothing");
         let mut lease = standby.apply(LONG).unwrap();
         assert_eq!(tables(), ["meshproof_it_1"]);
+        let survey = leftovers::survey();
+        let ours = |what: &&String| what.contains("meshproof_it_1: meshproof run it-1");
+        assert_eq!(survey.in_force.iter().filter(ours).count(), 1, "{survey:?}");
         let nothing = lease.evidence().unwrap();
         assert!(
             nothing.is_empty() && !nothing.reasons.is_empty(),
