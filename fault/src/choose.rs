@@ -34,16 +34,18 @@ pub fn choose(
 
 fn reason(way: Way, wanted: Option<Way>, refusals: &[(Way, Refusal)]) -> String {
     let about = way.about();
-    match (wanted, refusals) {
-        (Some(_), _) => format!("{way} was asked for: {about}"),
-        (None, []) => format!("{way} is the best way there is: {about}"),
-        (None, refusals) => {
-            let before: Vec<String> = refusals
-                .iter()
-                .map(|(way, refusal)| format!("{way} {refusal}"))
-                .collect();
-            format!("{way}: {about}; {}", before.join("; "))
-        }
+    if wanted.is_some() {
+        return format!("{way} was asked for: {about}");
+    }
+    // That a way is for something else needs no words here; the plan has all of them.
+    let lacking: Vec<String> = refusals
+        .iter()
+        .filter(|(_, refusal)| matches!(refusal, Refusal::Missing { .. }))
+        .map(|(way, refusal)| format!("{way} {refusal}"))
+        .collect();
+    match lacking.as_slice() {
+        [] => format!("{way} is the best way there is: {about}"),
+        lacking => format!("{way}: {about}; {}", lacking.join("; ")),
     }
 }
 

@@ -464,8 +464,8 @@ mod tests {
             ),
             ("{kind: drop, source_port: 40000}", true, false),
             ("{kind: drop, port: 12199, ip: v6}", false, false),
-            ("{kind: drop, port: 12199, peer: 10.0.0.2}", true, false),
-            ("{kind: drop, port: 12199, peer: 10.0.0.3}", false, false),
+            ("{kind: drop, port: 12199, peer: 10.0.0.2/32}", true, false),
+            ("{kind: drop, port: 12199, peer: 10.0.0.3/32}", false, false),
             ("{kind: drop, port: 12200}", false, false),
         ] {
             let spec = spec(text);
