@@ -94,7 +94,8 @@ impl Hold for Sent {
 
     fn heal(&mut self) -> Result<Residue, Error> {
         Ok(Residue {
-            looked_at: vec!["nothing: a signal leaves nothing behind but its effect".to_owned()],
+            // A signal leaves nothing behind but its effect, which is not undone here.
+            looked_at: vec![format!("process {}", self.target.process)],
             ..Residue::default()
         })
     }
