@@ -74,12 +74,12 @@ impl Survey {
     /// What is in the journal; the chains of those that are in force.
     fn journal(&mut self) -> BTreeSet<String> {
         let mut kept = BTreeSet::new();
-        let entries = Journal::open().and_then(|journal| {
-            let entries = journal.entries()?;
-            Ok((journal, entries))
-        });
-        let (journal, entries) = match entries {
-            Ok(found) => found,
+        let Some(journal) = Journal::existing() else {
+            self.looked_at.push("no journal of faults".into());
+            return kept;
+        };
+        let entries = match journal.entries() {
+            Ok(entries) => entries,
             Err(error) => {
                 self.unseen.push(format!("the journal of faults: {error}"));
                 return kept;

@@ -56,24 +56,44 @@ pub struct Journal {
 pub struct Turn(#[expect(dead_code, reason = "the lock goes with it")] File);
 
 impl Journal {
-    /// The one that is in use here, made where it is missing.
-    pub fn open() -> io::Result<Journal> {
+    /// Where it may be, the best first.
+    fn places() -> Vec<PathBuf> {
         let uid = rustix::process::geteuid().as_raw();
         let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let places = [
+        [
             Some(PathBuf::from("/run")),
             of_user,
             Some(std::env::temp_dir().join(format!("meshproof-{uid}"))),
-        ];
+        ]
+        .into_iter()
+        .flatten()
+        .map(|place| place.join("meshproof/faults"))
+        .collect()
+    }
+
+    /// The one that is in use here, made where it is missing.
+    pub fn open() -> io::Result<Journal> {
         let mut refused = None;
-        for place in places.into_iter().flatten() {
-            let folder = place.join("meshproof/faults");
+        for folder in Journal::places() {
             match Journal::at(&folder) {
                 Ok(journal) => return Ok(journal),
                 Err(error) => refused = Some(error),
             }
         }
         Err(refused.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    /// The one that is in use here; none: there was no fault yet. Makes nothing.
+    pub fn existing() -> Option<Journal> {
+        Journal::places()
+            .into_iter()
+            .map(|folder| Journal { folder })
+            .find(|journal| {
+                File::options()
+                    .write(true)
+                    .open(journal.folder.join("lock"))
+                    .is_ok()
+            })
     }
 
     /// The one in this folder, made where it is missing.
