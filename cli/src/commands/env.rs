@@ -2,6 +2,7 @@
 
 mod exec;
 mod from_capture;
+mod terminal;
 mod up;
 
 use std::io::{self, Write};

@@ -27,6 +27,7 @@ mod report;
 mod rewrite;
 mod standing;
 mod stopped;
+mod terminal;
 mod through;
 mod tidy;
 mod upgrade;

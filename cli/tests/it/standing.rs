@@ -13,18 +13,18 @@ use crate::environment::{Inside, LONG};
 use crate::peer::{command, skipped};
 
 /// A folder of runs of our own; what still stands in it is ended.
-struct Runs {
+pub(crate) struct Runs {
     folder: tempfile::TempDir,
 }
 
 impl Runs {
-    fn new() -> Runs {
+    pub(crate) fn new() -> Runs {
         Runs {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn env(&self, arguments: &[&str]) -> std::process::Command {
+    pub(crate) fn env(&self, arguments: &[&str]) -> std::process::Command {
         let (verb, rest) = arguments.split_first().unwrap();
         let mut command = command(env!("CARGO_BIN_EXE_meshproof"));
         command
@@ -35,11 +35,11 @@ impl Runs {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.env(arguments).output().unwrap()
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let listed = self.run(&["ls", "--format", "json"]);
         assert!(listed.status.success());
         let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
@@ -55,12 +55,12 @@ impl Drop for Runs {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// One that is detached: pods `a` and `b`, in namespaces. None: this machine allows none.
-fn detached(runs: &Runs, name: &str) -> Option<()> {
+pub(crate) fn detached(runs: &Runs, name: &str) -> Option<()> {
     let up = runs.run(&[
         "up",
         "--pods",

@@ -28,6 +28,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use super::line::Line;
 use super::supervisor;
 use super::talk::Word;
+use crate::standing::terminal;
 use crate::{doctor, loopback};
 
 /// The first argument of a stage; the second is its name.
@@ -89,6 +90,12 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     let name = arguments.next().unwrap_or_default();
     if name == loopback::STARTER {
         return Some(ExitCode::from(loopback::starter(arguments)));
+    }
+    if name == terminal::TERMINAL {
+        return Some(ExitCode::from(terminal::stage(arguments)));
+    }
+    if name == terminal::ASIDE {
+        return Some(ExitCode::SUCCESS);
     }
     if name == doctor::TRIAL {
         let what = arguments.next();

@@ -12,6 +12,7 @@
 mod client;
 mod folder;
 mod keep;
+pub(crate) mod terminal;
 
 pub use client::{Exec, Session, down, exec};
 pub use folder::{Folder, Notice, Standing, find, list};
