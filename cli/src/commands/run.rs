@@ -1,13 +1,15 @@
 //! `meshproof run`.
 
 mod files;
+mod keep;
 mod print;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use meshproof_harness::environment::Environment;
 use meshproof_harness::mesh::Setting;
 use meshproof_harness::scenario::suite::{self, Job, Options};
 use meshproof_harness::scenario::{Story, prove, shipped};
@@ -64,7 +66,7 @@ pub(crate) struct Args {
     /// With --prove: only this seeded bug; may be repeated
     #[arg(long, value_name = "NAME", requires = "prove")]
     bug: Vec<Bug>,
-    /// Leave the mesh of a story that did not hold up until Enter or Ctrl-C
+    /// Leave the mesh of a story that did not hold up until Enter, Ctrl-C or `env down`
     #[arg(long, conflicts_with = "prove")]
     keep: bool,
     /// So many stories at a time; default: twice the processors
@@ -170,7 +172,12 @@ fn tell(
     let stop = stopped();
     let live = Live::new(jobs.len() as u64);
     let mut broken = None;
-    let keep = |case: &Case, pods: &str| print::keep(case, pods, &stop);
+    let record = folder.file_name().unwrap_or_default().to_string_lossy();
+    let keep = |case: &Case, environment: &dyn Environment| {
+        // Where `env ls` looks, wherever the record is.
+        let folder = Path::new(store::RUNS).join(format!("{record}-{}", case.id));
+        keep::keep(case, environment, &folder, &stop)
+    };
     let kept = args.keep.then_some(&keep as suite::Kept<'_>);
     let cases = suite::tell(
         stories,

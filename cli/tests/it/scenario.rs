@@ -1,6 +1,8 @@
 //! Stories as they are typed: plans, verdicts, proofs, what failed told again.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
 
 use assert_cmd::Command;
 use meshproof_record::case::{Case, CaseKind};
@@ -9,7 +11,7 @@ use meshproof_record::store::Record;
 use meshproof_record::verdict::Verdict;
 
 use crate::environment::up;
-use crate::peer::skipped;
+use crate::peer::{command, skipped};
 
 fn meshproof(args: &[&str]) -> (i32, String, String) {
     let output = Command::cargo_bin("meshproof")
@@ -137,6 +139,59 @@ fn a_story_that_fails_leaves_evidence_and_is_told_again() {
     let (code, _, err) = told(&["run", "--failed", record.to_str().unwrap()], &again);
     assert_eq!(code, 1, "{err}");
     assert_eq!(cases(&again).len(), 1);
+}
+
+#[test]
+fn a_mesh_that_is_kept_is_found_used_and_ended() {
+    if !has_namespaces() {
+        return skipped("needs namespaces");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = "scenario: never-so\nabout: the port of a pod that serves is closed\ntopology: pair\n\
+                steps:\n  - eventually: {within: 50ms, all: [{port: {pod: server, number: 12200, is: closed}}]}\n";
+    std::fs::write(folder.path().join("never-so.yaml"), text).unwrap();
+    let here = |args: &[&str]| {
+        let mut command = command(env!("CARGO_BIN_EXE_meshproof"));
+        command.args(args).current_dir(folder.path());
+        command
+    };
+    let said = |args: &[&str]| {
+        let output = here(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for by_enter in [true, false] {
+        let record = format!("kept-{by_enter}");
+        let mut run = here(&["run", "never-so.yaml", "--keep", "--record", &record])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(run.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("Enter ends it") {
+            line.clear();
+            assert_ne!(told.read_line(&mut line).unwrap(), 0, "it did not stay");
+        }
+        assert_eq!(line, "Enter ends it, or: meshproof env down never-so\n");
+        let listed = said(&["env", "ls"]);
+        assert!(listed.starts_with("never-so  "), "{listed}");
+        let name = [
+            "env", "exec", "--env", "never-so", "client", "--", "hostname",
+        ];
+        assert_eq!(said(&name), "client\n");
+        let mut keys = run.stdin.take().unwrap();
+        match by_enter {
+            true => keys.write_all(b"\n").unwrap(),
+            false => assert_eq!(said(&["env", "down"]), "never-so has ended\n"),
+        }
+        assert_eq!(run.wait().unwrap().code(), Some(1));
+        drop(keys);
+        assert_eq!(said(&["env", "ls"]), "");
+        let left = std::fs::read_dir(folder.path().join("meshproof-runs")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
 }
 
 #[test]

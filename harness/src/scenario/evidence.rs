@@ -10,6 +10,7 @@ use super::account::Account;
 use super::stand::{Hall, lock};
 use super::suite::Stand;
 use super::wire::Keep;
+use crate::environment::Environment;
 use crate::{Error, capture};
 
 /// Bytes of a journal that are read at most (256 MiB).
@@ -82,12 +83,8 @@ impl Stand for Hall {
             .collect())
     }
 
-    fn pods(&self) -> String {
-        let pods = self.mesh.environment().pods().iter();
-        let pods: Vec<String> = pods
-            .map(|pod| format!("{} {}", pod.name, pod.address))
-            .collect();
-        pods.join(", ")
+    fn environment(&self) -> &dyn Environment {
+        self.mesh.environment()
     }
 
     fn recorded(&self, folder: &Path) -> Result<Vec<String>, Error> {

@@ -12,9 +12,10 @@ use super::probe::Probe;
 use super::stand::Hall;
 use super::suite::{Kept, Maker, Stand};
 use crate::capture::{Recorder, Size};
-use crate::environment::{Capability, Topology};
+use crate::environment::{Capability, Environment, Topology};
 use crate::mesh::{Between, Mesh, Setting};
 use crate::netns::Options;
+use crate::standing::Folder;
 use crate::{Backend, Error, pick};
 
 /// Packets of one pod that are kept while a story is told, in bytes; of more, the oldest go.
@@ -209,9 +210,7 @@ impl Maker for Meshes<'_> {
         Ok(Box::new(Hall::new(mesh, moves, folder, packets)))
     }
 
-    fn failed(&self, case: &Case, pods: &str) {
-        if let Some(kept) = self.kept {
-            kept(case, pods);
-        }
+    fn failed(&self, case: &Case, environment: &dyn Environment) -> Option<Folder> {
+        self.kept.and_then(|kept| kept(case, environment))
     }
 }

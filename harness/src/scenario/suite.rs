@@ -19,7 +19,9 @@ use super::needs::Offer;
 use super::teller::{Ended, Tell, Teller, allowances};
 use super::world::World;
 use crate::Error;
+use crate::environment::Environment;
 use crate::mesh::Setting;
+use crate::standing::Folder;
 
 /// Stories at a time at most.
 pub const JOBS_MAX: usize = 64;
@@ -54,8 +56,8 @@ pub(crate) trait Stand: World {
     /// Copies packets that the story wants kept in any case into a folder, which is made where
     /// there are some; the files.
     fn recorded(&self, folder: &Path) -> Result<Vec<String>, Error>;
-    /// Its pods and their addresses, in one line.
-    fn pods(&self) -> String;
+    /// What its pods are in.
+    fn environment(&self) -> &dyn Environment;
     /// Ends it.
     fn down(self: Box<Self>) -> Result<(), Error>;
 }
@@ -66,12 +68,15 @@ pub(crate) trait Maker: Sync {
     fn offer(&self, story: &Story) -> Result<Offer, Error>;
     /// The mesh of a story.
     fn up(&self, story: &Story, bug: Option<&str>) -> Result<Box<dyn Stand + Send>, Error>;
-    /// Called with a story that did not hold and where its pods are, before its mesh goes.
-    fn failed(&self, case: &Case, pods: &str);
+    /// Called with a story that did not hold and what its pods are in, before its mesh goes.
+    /// The folder of one that was found there meanwhile.
+    fn failed(&self, case: &Case, environment: &dyn Environment) -> Option<Folder>;
 }
 
-/// What is called with a story that did not hold and its pods, while its mesh is still up.
-pub type Kept<'a> = &'a (dyn Fn(&Case, &str) + Sync);
+/// What is called with a story that did not hold and what its pods are in, while its mesh is still
+/// up; stories that are told side by side call it side by side. Where the mesh was found in a
+/// folder, that is given back: it goes after the mesh.
+pub type Kept<'a> = &'a (dyn Fn(&Case, &dyn Environment) -> Option<Folder> + Sync);
 
 /// Tells stories on meshes; `told` hears every event, on the thread of the caller. The cases come
 /// in the order of the jobs; where this machine can run none, each of them says so.
@@ -307,6 +312,7 @@ fn finish(
     // A proof is meant to fail: its evidence would tell of a bug that everybody knows.
     let wanted =
         case.kind != CaseKind::Proof && matches!(case.verdict, Verdict::Fail | Verdict::Invalid);
+    let mut stood = None;
     if wanted {
         let account = account(story, stand.as_ref()).unwrap_or_default();
         let folder = options.artefacts.join(&case.id);
@@ -320,7 +326,7 @@ fn finish(
                     .push(Claim::new("evidence", Verdict::Invalid, error.to_string()))
             }
         }
-        maker.failed(case, &stand.pods());
+        stood = maker.failed(case, stand.environment());
     } else if case.kind != CaseKind::Proof {
         match stand.recorded(&options.artefacts.join(&case.id)) {
             Ok(names) => {
@@ -338,6 +344,9 @@ fn finish(
         let why = format!("the mesh did not end: {error}");
         case.claims.push(Claim::new("end", Verdict::Invalid, why));
     }
+    // Whoever told it to end waits for the folder's lock. What cannot be removed says that nothing
+    // stands there.
+    let _ = stood.map(Folder::remove);
 }
 
 /// What follows when a mesh did not come up.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -43,6 +44,8 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// There before anybody is told: whoever comes early is answered as soon as it stands.
+    pub(super) listener: UnixListener,
     _lock: File,
 }
 
@@ -62,8 +65,11 @@ impl Folder {
             }
             Err(error) => return Err(Error::io(what())(error.into())),
         }
+        let listener =
+            listen(path).map_err(Error::io(format!("the socket in {}", path.display())))?;
         Ok(Folder {
             path: path.to_owned(),
+            listener,
             _lock: lock,
         })
     }
@@ -71,6 +77,13 @@ impl Folder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes the folder with all that is in it, once nothing stands here any more.
+    pub fn remove(self) -> Result<(), Error> {
+        // Locked until this returns: nobody comes between.
+        fs::remove_dir_all(&self.path)
+            .map_err(Error::io(format!("removing {}", self.path.display())))
     }
 
     /// Says what stands here.
@@ -82,6 +95,13 @@ impl Folder {
         };
         write().map_err(Error::io(format!("the notice in {}", self.path.display())))
     }
+}
+
+fn listen(folder: &Path) -> io::Result<UnixListener> {
+    // Of one that stood here before and was killed.
+    let _ = fs::remove_file(folder.join(SOCKET));
+    let opened = File::open(folder)?;
+    UnixListener::bind(socket(&opened))
 }
 
 /// An environment that somebody keeps.

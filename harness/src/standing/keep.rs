@@ -1,7 +1,5 @@
 //! Keeping an environment: waits for whoever asks, and for the reason to end.
 
-use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +11,7 @@ use meshproof_sys::wake::Wake;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 
-use super::folder::{Folder, SOCKET, socket};
+use super::folder::{Folder, SOCKET};
 use super::{Ask, Exec, Say};
 use crate::Error;
 use crate::environment::{Command, Environment, Streams};
@@ -47,7 +45,7 @@ pub fn stand(
 ) -> Result<Stop, Error> {
     let what = || format!("the socket in {}", folder.path().display());
     let (sender, stops) = stops;
-    let listener = listen(folder).map_err(Error::io(what()))?;
+    let listener = &folder.listener;
     let wake = Wake::new().map_err(Error::io(what()))?;
     let over = AtomicBool::new(false);
     let lines = Mutex::new(Vec::<Weak<Line>>::new());
@@ -64,7 +62,7 @@ pub fn stand(
             }
         });
         scope.spawn(move || {
-            while let Some(stream) = accept(&listener, wake) {
+            while let Some(stream) = accept(listener, wake) {
                 let mut known = lines.lock().unwrap_or_else(PoisonError::into_inner);
                 known.retain(|line| line.strong_count() > 0);
                 if over.load(Ordering::Relaxed) || known.len() >= ASKERS_MAX || !is_ours(&stream) {
@@ -94,12 +92,6 @@ pub fn stand(
     // A name that leads nowhere helps nobody.
     let _ = std::fs::remove_file(folder.path().join(SOCKET));
     Ok(stop)
-}
-
-fn listen(folder: &Folder) -> io::Result<UnixListener> {
-    let _ = std::fs::remove_file(folder.path().join(SOCKET));
-    let opened = File::open(folder.path())?;
-    UnixListener::bind(socket(&opened))
 }
 
 /// The next who asks; none: it is over.

@@ -1,12 +1,10 @@
 //! What is printed: lists, plans, progress, the table of bugs.
 
-use std::io::{self, BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Write};
 
 use comfy_table::Table;
 use meshproof_harness::scenario::prove::{self, Mark};
 use meshproof_harness::scenario::{Story, plan, shipped};
-use meshproof_record::case::Case;
 use meshproof_record::verdict::Verdict;
 
 use crate::exit::{self, Failure};
@@ -96,20 +94,4 @@ pub(super) fn table(out: &mut dyn Write, table: &prove::Table) -> io::Result<()>
         writeln!(out, "  {} {story}", column(number))?;
     }
     writeln!(out)
-}
-
-/// Leaves a mesh up until Enter or Ctrl-C.
-pub(super) fn keep(case: &Case, pods: &str, stop: &AtomicBool) {
-    let mut out = io::stderr().lock();
-    // Whoever does not see it has closed the terminal.
-    let _ = writeln!(
-        out,
-        "{} {} is still up: {pods}\nEnter ends it",
-        case.verdict, case.id
-    );
-    drop(out);
-    let mut line = String::new();
-    if !stop.load(Ordering::Relaxed) {
-        let _ = io::stdin().lock().read_line(&mut line);
-    }
 }
