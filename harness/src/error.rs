@@ -21,6 +21,10 @@ pub enum Error {
     /// The environment ended, or was ended.
     #[error("the environment is gone: {0}")]
     Gone(String),
+    /// A fault that was none: nothing met it, it could not be put in force, or it ended early.
+    /// What was seen meanwhile shows nothing.
+    #[error("{0}")]
+    Inert(String),
     /// A program ended, or its limit ran out, before it was ready.
     #[error("{program} in pod {pod} was not ready: {why}{said}")]
     NotReady {

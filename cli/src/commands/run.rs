@@ -45,7 +45,9 @@ Examples:
   meshproof run --failed meshproof-runs/01K…
   meshproof run scenarios --backend process --site public-cloud-like
   meshproof run scenarios --sut reference=./sidecar-new
+  meshproof run faults                            an app unheard at 12199, by every way
   meshproof run scenarios --prove                 every seeded bug must be caught
+  meshproof run faults --prove                    every one that these claim to catch
   meshproof run --list")]
 pub(crate) struct Args {
     /// Stories: names of those that ship, files, folders
@@ -113,7 +115,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         return print::plans(&stories);
     }
     let chosen: Vec<&str> = match args.bug.is_empty() {
-        true => bugs,
+        true => to_prove(bugs, &stories),
         false => args.bug.iter().map(|bug| bug.name()).collect(),
     };
     let jobs = match args.prove {
@@ -125,6 +127,26 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let writer = Writer::create(&folder, start).map_err(stored)?;
     shipped::unpack(shipped, &unpacked).map_err(|error| Failure::Usage(error.to_string()))?;
     tell(&args, &stories, &jobs, &chosen, (&setting, &suts), writer)
+}
+
+/// The seeded bugs of a proof where none is named: all of them for the whole suite, else those that
+/// the stories claim to catch.
+fn to_prove<'a>(bugs: Vec<&'a str>, stories: &[Story]) -> Vec<&'a str> {
+    let named = |name: &str| {
+        stories
+            .iter()
+            .any(|it| it.scenario.scenario.as_str() == name)
+    };
+    let claimed = |bug: &&str| {
+        let mut all = stories.iter().flat_map(|story| &story.scenario.catches);
+        all.any(|one| one.as_str() == *bug)
+    };
+    let whole = shipped::STORIES.iter().all(|(name, _)| named(name));
+    // Stories that claim nothing are told of every bug that they do not catch.
+    if whole || !bugs.iter().any(|bug| claimed(&bug)) {
+        return bugs;
+    }
+    bugs.into_iter().filter(|bug| claimed(bug)).collect()
 }
 
 fn tell(

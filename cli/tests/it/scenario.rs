@@ -214,3 +214,77 @@ fn what_the_machine_cannot_do_is_said_and_is_exit_4() {
     let ended = cases(&record);
     assert_eq!(ended[0].verdict, Verdict::Unsupported, "{ended:#?}");
 }
+
+#[test]
+fn the_suite_of_faults_is_in_the_binary_and_in_its_folder() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/faults");
+    for suite in ["faults", "scenarios/faults", folder] {
+        let (code, out, err) = meshproof(&["run", suite, "--plan"]);
+        assert_eq!(code, 0, "{suite}: {err}");
+        let rule = "fault silence: drop packets from the app, port 12199, pod server, by nft-owner";
+        assert!(out.contains(rule), "{suite}: {out}");
+        let relay = "drop heartbeats from the app on the leg to 12199 of server";
+        assert!(out.contains(relay), "{suite}: {out}");
+    }
+}
+
+#[test]
+fn a_bug_is_caught_behind_rules_for_packets_and_no_other_bug_is_asked_for() {
+    if !has_namespaces() {
+        return skipped("needs namespaces");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("run");
+    let (code, out, err) = meshproof(&[
+        "run",
+        "answers-lost-nft-owner",
+        "--prove",
+        "--record",
+        record.to_str().unwrap(),
+    ]);
+    let ended = cases(&record);
+    if ended
+        .iter()
+        .all(|case| case.verdict == Verdict::Unsupported)
+    {
+        return skipped("needs nftables with owners");
+    }
+    assert_eq!(code, 0, "{out}{err}");
+    // Once as it is, and once with each bug of the heartbeat family.
+    assert_eq!(ended.len(), 5, "{ended:#?}");
+    assert!(out.contains("4 of 4 bugs are caught"), "{out}");
+}
+
+#[test]
+fn a_fault_that_meets_nothing_makes_a_story_invalid() {
+    if !has_namespaces() {
+        return skipped("needs namespaces");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inert.yaml");
+    let told = |heal: &str, name: &str| {
+        let text = format!(
+            "scenario: inert\nabout: rules for a port where nobody is\ntopology: pair\n\
+             needs: [filter]\nsteps:\n  \
+             - fault: {{id: silence, kind: drop, pod: server, port: 4711}}\n{heal}"
+        );
+        std::fs::write(&file, text).unwrap();
+        let record = folder.path().join(name);
+        let to = record.to_str().unwrap();
+        let (code, out, err) = meshproof(&["run", file.to_str().unwrap(), "--record", to]);
+        let case = cases(&record).remove(0);
+        if case.verdict != Verdict::Unsupported {
+            assert_eq!(code, 3, "{out}{err}");
+            assert_eq!(case.verdict, Verdict::Invalid, "{case:#?}");
+            let why = &case.claims[0].why;
+            assert!(why.contains("fault `silence` met nothing: 0 of "), "{why}");
+            let timeline = record.join("artefacts/inert/timeline.txt");
+            let timeline = std::fs::read_to_string(timeline).unwrap();
+            assert!(timeline.contains("silence: rule: "), "{timeline}");
+            assert!(timeline.contains("nothing is left in"), "{timeline}");
+        }
+    };
+    told("  - heal: silence\n", "healed");
+    // The end of the story heals it, too.
+    told("", "ended");
+}

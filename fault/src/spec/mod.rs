@@ -36,7 +36,8 @@ pub const CONNECTIONS_MAX: u32 = 1_000_000;
 ///
 /// With `port` it happens to what is on the way between two programs, else to a program or a pod.
 /// As soon as one of `frame`, `protocol`, `service`, `method`, `nth`, `last`, `percent` is named,
-/// or the kind is one that only frames know, it happens to frames; otherwise to packets.
+/// or the kind is one that only frames know, or the way is `relay`, it happens to frames; otherwise
+/// to packets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -187,7 +188,8 @@ impl Spec {
             || self.method.is_some()
             || self.nth.is_some()
             || self.last.is_some()
-            || self.percent.is_some();
+            || self.percent.is_some()
+            || self.way.is_some_and(|way| way.value == Way::Relay);
         match self.kind.value.dependency() {
             Dependency::Program => Subject::Program,
             Dependency::App if self.port.is_none() => Subject::Program,
@@ -312,6 +314,10 @@ mod tests {
         check(
             "{kind: limit, connections: 2, port: 12200}",
             "limit packets beyond 2 connections, port 12200",
+        );
+        check(
+            "{kind: drop, from: app, port: 12199, way: relay}",
+            "drop frames from the app, port 12199",
         );
         check("{kind: pause, pod: server}", "pause the app, pod server");
         check("{kind: full, folder: /var/log}", "full disk at /var/log");

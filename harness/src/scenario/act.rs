@@ -11,6 +11,7 @@ use meshproof_sys::clock::Nanos;
 use serde_json::{Value, json};
 
 use super::account::{Account, Sighting};
+use super::harm::{self, Doer};
 use super::model::{
     Availability, Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Memory, Muted, Program,
     RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
@@ -185,7 +186,7 @@ impl World for Hall {
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), Error> {
-        let pod = fault.pod.as_str();
+        let pod = harm::pod(fault);
         let part = part(fault.program);
         let methods: Vec<&str> = match fault.methods.is_empty() {
             true => vec!["hello"],
@@ -193,54 +194,48 @@ impl World for Hall {
         };
         let by_ms = fault.by.map_or(0, |by| by.value.0);
         let order = |order: Value| self.mesh.order_app(pod, &order.to_string());
-        if fault.port.is_some() {
-            return self.harm(fault);
-        }
-        match fault.kind.value {
-            FaultKind::Kill => self.mesh.kill(pod, part),
-            FaultKind::Pause => self.mesh.pause(pod, part),
-            FaultKind::Stop => self.begin_to_stop(pod, fault.program),
-            FaultKind::Mute => order(json!({ "mute": match fault.what {
+        match (harm::doer(fault), fault.kind.value) {
+            (Doer::Relay, _) => self.harm(fault),
+            (Doer::Keeper, _) => self.keep(fault),
+            (_, FaultKind::Kill) => self.mesh.kill(pod, part),
+            (_, FaultKind::Pause) => self.mesh.pause(pod, part),
+            (_, FaultKind::Stop) => self.begin_to_stop(pod, fault.program),
+            (_, FaultKind::Mute) => order(json!({ "mute": match fault.what {
                 Some(Muted::Heartbeats) => "heartbeats",
                 Some(Muted::Everything) | None => "everything",
             } })),
-            FaultKind::Slow => order(json!({ "delay_ms": by_ms })),
-            FaultKind::Throw => order(json!({ "exception": methods })),
-            FaultKind::Error => order(json!({ "error": methods })),
-            FaultKind::Hang => order(json!({ "pause": true })),
-            FaultKind::Drop
-            | FaultKind::Delay
-            | FaultKind::Duplicate
-            | FaultKind::Truncate
-            | FaultKind::Close => Err(refused("a fault of frames without a port")),
+            (_, FaultKind::Slow) => order(json!({ "delay_ms": by_ms })),
+            (_, FaultKind::Throw) => order(json!({ "exception": methods })),
+            (_, FaultKind::Error) => order(json!({ "error": methods })),
+            (_, FaultKind::Hang) => order(json!({ "pause": true })),
+            (_, other) => Err(refused(format!(
+                "no app and no program can be told `{other}`"
+            ))),
         }
     }
 
     fn heal(&self, fault: &Fault) -> Result<(), Error> {
-        let pod = fault.pod.as_str();
+        let pod = harm::pod(fault);
         let part = part(fault.program);
         let order = |order: Value| self.mesh.order_app(pod, &order.to_string());
-        if fault.port.is_some() {
-            return self.unharm(fault);
-        }
-        match fault.kind.value {
-            FaultKind::Kill => self.mesh.start(pod, part),
-            FaultKind::Stop => {
+        match (harm::doer(fault), fault.kind.value) {
+            (Doer::Relay, _) => self.unharm(fault),
+            (Doer::Keeper, _) => self.unkeep(fault),
+            (_, FaultKind::Kill) => self.mesh.start(pod, part),
+            (_, FaultKind::Stop) => {
                 // What was told to end may still be at it.
                 self.mesh.process(pod, part)?.wait(ENDS_WITHIN)?;
                 self.mesh.start(pod, part)
             }
-            FaultKind::Pause => self.mesh.resume(pod, part),
-            FaultKind::Mute => order(json!({ "mute": "nothing" })),
-            FaultKind::Slow => order(json!({ "delay_ms": 0 })),
-            FaultKind::Throw => order(json!({ "exception": [] })),
-            FaultKind::Error => order(json!({ "error": [] })),
-            FaultKind::Hang => order(json!({ "pause": false })),
-            FaultKind::Drop
-            | FaultKind::Delay
-            | FaultKind::Duplicate
-            | FaultKind::Truncate
-            | FaultKind::Close => Err(refused("a fault of frames without a port")),
+            (_, FaultKind::Pause) => self.mesh.resume(pod, part),
+            (_, FaultKind::Mute) => order(json!({ "mute": "nothing" })),
+            (_, FaultKind::Slow) => order(json!({ "delay_ms": 0 })),
+            (_, FaultKind::Throw) => order(json!({ "exception": [] })),
+            (_, FaultKind::Error) => order(json!({ "error": [] })),
+            (_, FaultKind::Hang) => order(json!({ "pause": false })),
+            (_, other) => Err(refused(format!(
+                "no app and no program can be told `{other}`"
+            ))),
         }
     }
 

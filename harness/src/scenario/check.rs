@@ -3,11 +3,13 @@
 //! The whole file is looked at before anything runs; the first thing that is wrong is told, with
 //! its place and what to type.
 
+use meshproof_fault::spec::Subject;
 use meshproof_input::{Millis, Problem, Span, Spanned, suggestion};
 
+use super::harm::{self, Doer};
 use super::model::{
-    CALLS_MAX, Call, CallStyle, Fault, FaultKind, NESTING_MAX, Program, RegistryOrder, STEPS_MAX,
-    Scenario, Set, Side, Step, VipOrder,
+    CALLS_MAX, Call, CallStyle, Fault, NESTING_MAX, Program, RegistryOrder, STEPS_MAX, Scenario,
+    Set, Side, Step, VipOrder,
 };
 use super::needs::CAPABILITIES;
 use super::plan;
@@ -483,98 +485,109 @@ impl Checker<'_> {
     }
 
     fn fault(&mut self, fault: &Fault) -> Checked {
-        if self.faults.contains(&fault.id.value) {
-            return Err(self.wrong(
-                fault.id.span,
-                "scenario::fault_again",
-                format!("fault `{}` is still in force", fault.id),
-                "heal it before, or give this one another id",
-            ));
-        }
-        self.pod(&fault.pod)?;
         let kind = fault.kind;
-        let word = kind.value.word();
-        let frames = matches!(
-            kind.value,
-            FaultKind::Drop
-                | FaultKind::Delay
-                | FaultKind::Duplicate
-                | FaultKind::Truncate
-                | FaultKind::Close
-        );
-        if frames && fault.port.is_none() {
+        let (Some(id), Some(pod)) = (&fault.id, &fault.pod) else {
+            let key = if fault.id.is_none() { "id" } else { "pod" };
             return Err(self.wrong(
                 kind.span,
                 "scenario::fault",
-                format!("`{word}` is done to frames, and no `port` says on which leg"),
-                "add `port: 12199` for the leg from sidecar to app",
+                format!("a fault of a story needs `{key}`"),
+                "write `id`, which is what `heal` calls it, and `pod`, which is where it is",
+            ));
+        };
+        if self.faults.contains(&id.value) {
+            return Err(self.wrong(
+                id.span,
+                "scenario::fault_again",
+                format!("fault `{id}` is still in force"),
+                "heal it before, or give this one another id",
             ));
         }
-        match &fault.port {
-            Some(port) if !frames && kind.value != FaultKind::Mute => {
-                return Err(self.wrong(
-                    port.span,
-                    "scenario::fault",
-                    format!("`{word}` is done to a program, not to a leg"),
-                    "take `port` away",
-                ));
+        fault.check(self.name, self.text)?;
+        let doer = harm::doer(fault);
+        match doer {
+            // A config center may be cut off as well as an app.
+            Doer::Keeper if fault.subject() != Subject::Program => self.any_pod(pod)?,
+            Doer::Relay => {
+                self.pod(pod)?;
+                self.leg(fault)?;
             }
-            Some(port) if !LEGS.contains(&port.value) => {
-                return Err(self.wrong(
-                    port.span,
-                    "scenario::fault",
-                    format!("no relay can stand on a leg to port {port}"),
-                    LEGS_HELP,
-                ));
-            }
-            // A sidecar stands at either end.
-            Some(port)
-                if port.value == 12200 && matches!(fault.from, Some(Side::App | Side::Sidecar)) =>
-            {
-                return Err(self.wrong(
-                    port.span,
-                    "scenario::fault",
-                    "`from` does not say which end of a leg to port 12200",
-                    "write `from: client` for who calls the pod, `from: server` for who serves in it",
-                ));
-            }
-            Some(_) => {}
-            None => {
-                let of_frames = [
-                    fault.from.map(|_| "from"),
-                    fault.frame.map(|_| "frame"),
-                    fault.protocol.map(|_| "protocol"),
-                    fault.nth.map(|_| "nth"),
-                ];
-                if let Some(key) = of_frames.into_iter().flatten().next() {
-                    return Err(self.wrong(
-                        fault.kind.span,
-                        "scenario::fault",
-                        format!("`{key}` chooses frames, and no `port` says on which leg"),
-                        "add `port: 12199` for the leg from sidecar to app",
-                    ));
-                }
-                self.program(&fault.pod, fault.program)?;
-            }
+            _ => self.program(pod, fault.program)?,
         }
-        let needs_time = matches!(kind.value, FaultKind::Slow | FaultKind::Delay);
-        match fault.by {
-            Some(by) => self.time(by)?,
-            None if needs_time => {
-                return Err(self.wrong(
-                    kind.span,
-                    "scenario::fault",
-                    format!("`{word}` needs to know by how much"),
-                    "add `by: 500ms`",
-                ));
-            }
-            None => {}
-        }
+        self.direction(fault)?;
+        self.way(fault, doer)?;
+        fault.by.map_or(Ok(()), |by| self.time(by))?;
+        fault.during.map_or(Ok(()), |during| self.time(during))?;
         for method in &fault.methods {
             self.word("method", "scenario::unknown_method", method, &METHODS)?;
         }
-        self.faults.push(fault.id.value.clone());
+        self.faults.push(id.value.clone());
         Ok(())
+    }
+
+    /// A leg on which a relay can stand, and harm that it can do.
+    fn leg(&self, fault: &Fault) -> Checked {
+        let (span, found) = match fault.port {
+            Some(port) if LEGS.contains(&port.value) => {
+                return match harm::beyond_relays(fault) {
+                    None => Ok(()),
+                    Some((span, word)) => Err(self.wrong(
+                        span,
+                        "scenario::fault",
+                        format!("no relay of an environment can do `{word}`"),
+                        "relays know drop, delay, duplicate, truncate, close, stall and mute, and \
+                         choose by `from`, `frame`, `protocol`, `nth` and `last`",
+                    )),
+                };
+            }
+            Some(port) => (port.span, format!("a leg to port {port}")),
+            None => (fault.kind.span, "a leg without `port`".to_owned()),
+        };
+        let message = format!("no relay can stand on {found}");
+        Err(self.wrong(span, "scenario::fault", message, LEGS_HELP))
+    }
+
+    /// A sidecar stands at either end of a leg to 12200.
+    fn direction(&self, fault: &Fault) -> Checked {
+        let either = |side: &Option<Spanned<Side>>| {
+            side.filter(|side| matches!(side.value, Side::App | Side::Sidecar))
+        };
+        let Some(side) = either(&fault.from).or(either(&fault.to)) else {
+            return Ok(());
+        };
+        match fault.port {
+            Some(port) if port.value == 12200 => Err(self.wrong(
+                side.span,
+                "scenario::fault",
+                format!("`{side}` does not say which end of a leg to port 12200"),
+                "write `client` for who calls the pod, `server` for who serves in it",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The way and the time, of those that whoever does it knows.
+    fn way(&self, fault: &Fault, doer: Doer) -> Checked {
+        let kind = fault.kind;
+        let ways = doer.ways();
+        if let Some(way) = fault.way.filter(|way| !ways.contains(&way.value)) {
+            let ways: Vec<&str> = ways.iter().map(|way| way.word()).collect();
+            return Err(self.wrong(
+                way.span,
+                "scenario::fault",
+                format!("`{kind}` of {} is not done by {way}", fault.subject()),
+                format!("write one of {}, or leave `way` out", ways.join(", ")),
+            ));
+        }
+        match (fault.during, doer) {
+            (Some(during), Doer::Relay | Doer::Mesh | Doer::App) => Err(self.wrong(
+                during.span,
+                "scenario::fault",
+                "only faults that a keeper holds end by themselves",
+                "leave `for` out, and heal it in a step",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn heal(&mut self, id: &Spanned<String>) -> Checked {

@@ -95,6 +95,8 @@ impl Stand for Hall {
     fn down(self: Box<Self>) -> Result<(), Error> {
         // It holds sockets of the pods.
         drop(lock(&self.packets).take());
+        // Keepers end before their pods do.
+        lock(&self.leases).clear();
         self.mesh.down().map(|_| ())
     }
 }

@@ -1,10 +1,13 @@
-//! Harm to frames on a leg, by a relay that stands there.
+//! Who does a fault of a story; and harm to frames on a leg, by a relay that stands there.
 
 use std::time::Duration;
 
+use meshproof_fault::spec::{Sender, Subject};
+use meshproof_fault::{Way, backend};
+use meshproof_input::Span;
 use meshproof_wire::Protocol;
 
-use super::model::{Fault, FaultKind, FrameKind, FrameProtocol, Side};
+use super::model::{Fault, FaultKind, FrameKind, FrameProtocol};
 use super::stand::{Hall, lock, refused};
 use crate::Error;
 use crate::relay::{Direction, Harm, Rule, Sort};
@@ -29,7 +32,86 @@ pub(super) fn protocol(protocol: FrameProtocol) -> Protocol {
     }
 }
 
-/// The rule of a fault.
+/// Bytes of a frame that arrive where it is cut and nothing says where: not a whole header.
+const TRUNCATED_BYTES: u64 = 10;
+
+/// Who does a fault of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doer {
+    /// The relay of the environment on a leg: frames.
+    Relay,
+    /// The environment: its programs are killed, told to end, stopped.
+    Mesh,
+    /// The app, which is told to.
+    App,
+    /// A keeper in the pod: packets, whole pods, disks, and what a program has of its machine.
+    Keeper,
+}
+
+impl Doer {
+    /// Ways that it can be asked for.
+    pub(super) fn ways(self) -> Vec<Way> {
+        match self {
+            Doer::Relay => vec![Way::Relay],
+            Doer::Mesh => vec![Way::Signal],
+            Doer::App => vec![Way::AppOrder],
+            Doer::Keeper => backend::all().iter().map(|backend| backend.way()).collect(),
+        }
+    }
+}
+
+/// Who does it.
+pub(super) fn doer(fault: &Fault) -> Doer {
+    let signal = fault.way.is_none_or(|way| way.value == Way::Signal);
+    match (fault.subject(), fault.kind.value) {
+        (Subject::Frames, _) => Doer::Relay,
+        (Subject::Packets | Subject::Pod | Subject::Disk, _) => Doer::Keeper,
+        (Subject::Program, FaultKind::Kill | FaultKind::Stop) => Doer::Mesh,
+        (Subject::Program, FaultKind::Pause) if signal => Doer::Mesh,
+        (
+            Subject::Program,
+            FaultKind::Mute
+            | FaultKind::Slow
+            | FaultKind::Throw
+            | FaultKind::Error
+            | FaultKind::Hang,
+        ) => Doer::App,
+        (Subject::Program, _) => Doer::Keeper,
+    }
+}
+
+/// What `heal` calls it; a story that was checked has a name for each.
+pub(super) fn id(fault: &Fault) -> &str {
+    fault.id.as_ref().map_or("", |id| id.as_str())
+}
+
+/// Where it is; a story that was checked says it of each.
+pub(super) fn pod(fault: &Fault) -> &str {
+    fault.pod.as_ref().map_or("", |pod| pod.as_str())
+}
+
+/// What no relay can do yet, of a fault of frames: the word, with its place.
+pub(super) fn beyond_relays(fault: &Fault) -> Option<(Span, &'static str)> {
+    let kind = fault.kind;
+    let of_kind = match kind.value {
+        FaultKind::Reorder | FaultKind::Flip => Some(kind.span),
+        _ => None,
+    };
+    [
+        (of_kind, kind.value.word()),
+        (fault.service.as_ref().map(|it| it.span), "service"),
+        (fault.method.as_ref().map(|it| it.span), "method"),
+        (fault.percent.as_ref().map(|it| it.span), "percent"),
+        (fault.source_port.as_ref().map(|it| it.span), "source_port"),
+        (fault.peer.as_ref().map(|it| it.span), "peer"),
+        (fault.ip.as_ref().map(|it| it.span), "ip"),
+        (fault.listener.as_ref().map(|it| it.span), "listener"),
+    ]
+    .into_iter()
+    .find_map(|(span, word)| Some((span?, word)))
+}
+
+/// The rule of a fault of frames.
 pub(super) fn rule(fault: &Fault) -> Rule {
     let by = fault
         .by
@@ -37,26 +119,27 @@ pub(super) fn rule(fault: &Fault) -> Rule {
     let harm = match fault.kind.value {
         FaultKind::Delay => Harm::Delay(by),
         FaultKind::Duplicate => Harm::Duplicate,
-        FaultKind::Truncate => Harm::Truncate { bytes: 10 },
+        FaultKind::Truncate => Harm::Truncate {
+            bytes: fault.byte.map_or(TRUNCATED_BYTES, |byte| byte.value),
+        },
         FaultKind::Close => Harm::Close,
+        FaultKind::Stall => Harm::Stall,
         FaultKind::Mute => Harm::Mute,
         _ => Harm::Drop,
     };
-    // The sidecar opens connections to 12199, the app those to 12220.
-    let outbound = fault.port.is_some_and(|port| port.value == 12220);
-    let direction = fault.from.map(|from| match (from, outbound) {
-        (Side::Client, _) | (Side::Sidecar, false) | (Side::App, true) => Direction::Forth,
-        (Side::Server, _) | (Side::App, false) | (Side::Sidecar, true) => Direction::Back,
+    let direction = fault.sender().map(|sender| match sender {
+        Sender::Opener => Direction::Forth,
+        Sender::Listener => Direction::Back,
     });
-    let sorts = fault.frame.map(sort);
-    let protocols = fault.protocol.map(protocol);
-    let nth = fault.nth.map(|nth| nth.value);
+    let sorts = fault.frame.map(|frame| sort(frame.value));
+    let protocols = fault.protocol.map(|it| protocol(it.value));
+    let (first, last) = fault.span();
     Rule {
         direction,
         sorts: sorts.into_iter().collect(),
         protocols: protocols.into_iter().collect(),
-        first: nth.unwrap_or(1),
-        last: nth,
+        first,
+        last,
         ..Rule::new(harm)
     }
 }
@@ -64,32 +147,31 @@ pub(super) fn rule(fault: &Fault) -> Rule {
 impl Hall {
     /// Puts a fault of frames in force.
     pub(super) fn harm(&self, fault: &Fault) -> Result<(), Error> {
-        let port = fault.port.map_or(0, |port| port.value);
-        let relay = self.mesh.relay_at(&fault.pod, port)?;
-        let id = relay.put(rule(fault))?;
+        let (port, pod) = (fault.port.map_or(0, |port| port.value), pod(fault));
+        let relay = self.mesh.relay_at(pod, port)?;
+        let put = relay.put(rule(fault))?;
         self.mesh.note(
             "harness",
-            format!("{} on the leg to {port} of {}", rule(fault), fault.pod),
+            format!("{} on the leg to {port} of {pod}", rule(fault)),
         );
-        lock(&self.rules).insert(fault.id.value.clone(), id);
+        lock(&self.rules).insert(id(fault).to_owned(), put);
         Ok(())
     }
 
     /// Takes it out of force; one that met no frame was no fault.
     pub(super) fn unharm(&self, fault: &Fault) -> Result<(), Error> {
-        let port = fault.port.map_or(0, |port| port.value);
-        let id = lock(&self.rules).remove(&fault.id.value);
-        let id = id.ok_or_else(|| refused(format!("fault `{}` is not in force", fault.id)))?;
-        let applied = self.mesh.relay_at(&fault.pod, port)?.heal(id)?;
+        let (port, name) = (fault.port.map_or(0, |port| port.value), id(fault));
+        let rule = lock(&self.rules).remove(name);
+        let rule = rule.ok_or_else(|| refused(format!("fault `{name}` is not in force")))?;
+        let applied = self.mesh.relay_at(pod(fault), port)?.heal(rule)?;
         if applied.harmed == 0 {
-            return Err(refused(format!(
-                "fault `{}` met no frame in all its time: it was none",
-                fault.id
+            return Err(Error::Inert(format!(
+                "fault `{name}` met no frame in all its time: it was none"
             )));
         }
         self.mesh.note(
             "wire",
-            format!("fault {} harmed {} frames", fault.id, applied.harmed),
+            format!("fault {name} harmed {} frames", applied.harmed),
         );
         Ok(())
     }
@@ -109,7 +191,7 @@ mod tests {
     #[test]
     fn faults_of_frames_become_rules() {
         check(
-            "{id: a, kind: drop, pod: server, from: app, port: 12199}",
+            "{id: a, kind: drop, pod: server, from: app, port: 12199, way: relay}",
             "drop back",
         );
         check(
@@ -128,5 +210,29 @@ mod tests {
             "{id: a, kind: drop, pod: server, port: 12200, from: server, frame: response}",
             "drop response back",
         );
+        check(
+            "{id: a, kind: truncate, pod: server, port: 12199, to: sidecar, byte: 4, nth: 3, last: 5}",
+            "truncate at byte 4 back 3 to 5",
+        );
+    }
+
+    #[test]
+    fn each_fault_has_one_who_does_it() {
+        let check = |yaml: &str, expected: Doer| {
+            let fault = Fault::parse("fault.yaml", yaml).unwrap_or_else(|it| panic!("{it}"));
+            assert_eq!(doer(&fault), expected, "{yaml}");
+        };
+        check("{kind: drop, from: app, port: 12199}", Doer::Keeper);
+        check("{kind: drop, frame: heartbeat, port: 12199}", Doer::Relay);
+        check("{kind: drop, port: 12199, way: relay}", Doer::Relay);
+        check("{kind: mute, port: 12199}", Doer::Relay);
+        check("{kind: mute}", Doer::App);
+        check("{kind: pause}", Doer::Mesh);
+        check("{kind: pause, way: signal}", Doer::Mesh);
+        check("{kind: pause, way: trace}", Doer::Keeper);
+        check("{kind: kill}", Doer::Mesh);
+        check("{kind: cpu}", Doer::Keeper);
+        check("{kind: cut}", Doer::Keeper);
+        check("{kind: full, folder: /data}", Doer::Keeper);
     }
 }

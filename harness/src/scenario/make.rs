@@ -6,6 +6,7 @@ use std::path::Path;
 use meshproof_record::case::Case;
 
 use super::Story;
+use super::harm::{Doer, doer, pod};
 use super::model::Step;
 use super::needs::Offer;
 use super::probe::Probe;
@@ -149,10 +150,10 @@ fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)>
     let mut all = BTreeSet::new();
     for step in steps {
         match &step.value {
-            Step::Fault(fault) => {
+            Step::Fault(fault) if doer(fault) == Doer::Relay => {
                 let port = fault.port.as_ref().map(|port| port.value);
                 let between = port.and_then(Between::of_port);
-                all.extend(between.map(|between| (fault.pod.value.clone(), between)));
+                all.extend(between.map(|between| (pod(fault).to_owned(), between)));
             }
             Step::Eventually(wait) => all.extend(watched(wait.all.iter().chain(&wait.any))),
             Step::Always(hold) => all.extend(watched(&hold.all)),

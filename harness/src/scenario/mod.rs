@@ -14,6 +14,7 @@ mod evidence;
 mod eye;
 mod harm;
 mod hex;
+mod keep;
 mod look;
 mod make;
 pub mod model;

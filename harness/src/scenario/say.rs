@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use meshproof_input::Spanned;
 
+use super::harm::{self, Doer};
 use super::model::{
-    Call, CallSpeech, CallStyle, Fault, FaultKind, Muted, RawOutcome, RegistryOrder, Side, Step,
+    Call, CallSpeech, CallStyle, Fault, FaultKind, Muted, RawOutcome, RegistryOrder, Step,
     Subscribed,
 };
 use super::probe::{
@@ -45,7 +46,7 @@ pub(crate) fn step(step: &Step) -> String {
             let name = replay.capture.rsplit('/').next().unwrap_or_default();
             format!("replay {name} from {}", replay.from)
         }
-        Step::Fault(fault) => format!("fault {}: {}", fault.id, what(fault)),
+        Step::Fault(fault) => format!("fault {}: {}", harm::id(fault), what(fault)),
         Step::Heal(id) => format!("heal {id}"),
         Step::Eventually(wait) => {
             let what = match wait.any.is_empty() {
@@ -180,30 +181,16 @@ impl CallSpeech {
 /// A fault, without its id.
 fn what(fault: &Fault) -> String {
     let program = fault.program.word();
-    let pod = &fault.pod;
-    if let Some(port) = &fault.port {
-        let nth = match &fault.nth {
-            Some(nth) => format!("number {nth} of the "),
-            None => String::new(),
-        };
-        let protocol = fault.protocol.map(|it| it.word().to_owned() + " ");
-        let frame = fault.frame.map_or("frame", |it| it.word());
-        let from = match fault.from {
-            None => "",
-            Some(Side::App) => " from the app",
-            Some(Side::Sidecar) => " from the sidecar",
-            Some(Side::Client) => " from the client",
-            Some(Side::Server) => " from the server",
-        };
-        let by = match &fault.by {
-            Some(by) => format!(" by {by}"),
-            None => String::new(),
-        };
-        return format!(
-            "{} {nth}{}{frame}s{from} on the leg to {port} of {pod}{by}",
-            fault.kind.word(),
-            protocol.unwrap_or_default()
-        );
+    let pod = harm::pod(fault);
+    match harm::doer(fault) {
+        Doer::Keeper => {
+            return match fault.way {
+                Some(way) => format!("{fault}, by {way}"),
+                None => fault.to_string(),
+            };
+        }
+        Doer::Relay => return of_frames(fault, pod),
+        Doer::App | Doer::Mesh => {}
     }
     let methods: Vec<&str> = fault.methods.iter().map(|it| it.as_str()).collect();
     let methods = match methods.is_empty() {
@@ -227,6 +214,33 @@ fn what(fault: &Fault) -> String {
         FaultKind::Hang => format!("the app of {pod} reads nothing"),
         other => format!("{} at {pod}", other.word()),
     }
+}
+
+/// A fault that a relay does.
+fn of_frames(fault: &Fault, pod: &str) -> String {
+    let numbers = match fault.span() {
+        (1, None) => String::new(),
+        (first, None) => format!("number {first} and on of the "),
+        (first, Some(last)) if first == last => format!("number {first} of the "),
+        (first, Some(last)) => format!("numbers {first} to {last} of the "),
+    };
+    let protocol = fault.protocol.map(|it| it.value.word().to_owned() + " ");
+    let frame = fault.frame.map_or("frame", |it| it.value.word());
+    let side = match (fault.from, fault.to) {
+        (Some(from), _) => format!(" from the {from}"),
+        (None, Some(to)) => format!(" to the {to}"),
+        (None, None) => String::new(),
+    };
+    let by = match &fault.by {
+        Some(by) => format!(" by {by}"),
+        None => String::new(),
+    };
+    let port = fault.port.map_or(0, |port| port.value);
+    format!(
+        "{} {numbers}{}{frame}s{side} on the leg to {port} of {pod}{by}",
+        fault.kind,
+        protocol.unwrap_or_default()
+    )
 }
 
 fn registry(order: &RegistryOrder) -> String {

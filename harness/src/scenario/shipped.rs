@@ -45,6 +45,28 @@ pub const STORIES: &[(&str, &str)] = files!["scenarios/":
     "replay-tr",
 ];
 
+/// The stories of faults by name, in the order in which they are told: one story, that an app is
+/// not heard at 12199, by every way of making it so.
+pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
+    "answers-lost-iptables-nft",
+    "answers-lost-iptables-legacy",
+    "answers-lost-nft-owner",
+    "answers-lost-relay",
+    "app-paused",
+    "app-held",
+    "app-muted",
+];
+
+/// Every folder of stories that ships, by what a run calls it.
+pub const SUITES: &[(&str, &[(&str, &str)])] = &[("scenarios", STORIES), ("faults", FAULTS)];
+
+/// The stories of all suites.
+pub fn stories() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SUITES
+        .iter()
+        .flat_map(|(_, stories)| stories.iter().copied())
+}
+
 /// The topologies by name.
 pub const TOPOLOGIES: &[(&str, &str)] = files!["scenarios/topologies/":
     "pair",
@@ -88,7 +110,8 @@ pub fn unpack<'t>(texts: impl IntoIterator<Item = &'t str>, folder: &Path) -> Re
 
 /// The text of a story that ships, by its name.
 pub fn story(name: &str) -> Option<&'static str> {
-    find(STORIES, name)
+    let found = stories().find(|(other, _)| *other == name);
+    found.map(|(_, text)| text)
 }
 
 /// The text of a topology that ships, by its name.
@@ -114,11 +137,11 @@ mod tests {
             sites: &["ant-like", "public-cloud-like"],
             bugs: &[],
         };
-        for (name, text) in STORIES {
+        for (name, text) in stories() {
             let text = text.replace(crate::offline::text::HERE, "/folder");
             let story = load(name, &text, &topologies, &known)
                 .unwrap_or_else(|problem| panic!("{name}: {problem}: line {:?}", problem.line()));
-            assert_eq!(story.scenario.scenario.as_str(), *name);
+            assert_eq!(story.scenario.scenario.as_str(), name);
             assert!(!story.scenario.about.ends_with('.'), "{name}");
             let numbers: Vec<u32> = plan(&story.scenario).iter().map(|it| it.number).collect();
             let count = u32::try_from(numbers.len()).expect("a few steps");
@@ -160,7 +183,36 @@ mod tests {
         shipped_captures.sort_unstable();
         assert_eq!(captures, shipped_captures);
         assert_eq!(names(&folder), shipped(STORIES));
+        assert_eq!(names(&folder.join("faults")), shipped(FAULTS));
         assert_eq!(names(&folder.join("topologies")), shipped(TOPOLOGIES));
+    }
+
+    #[test]
+    fn every_bug_of_the_heartbeat_family_is_claimed_by_three_ways_of_dropping() {
+        use super::super::harm::doer;
+        use super::super::model::Step;
+
+        let topologies = |name: &str| Some((name.to_owned(), topology(name)?.to_owned()));
+        let family = |text: &str| {
+            let story = load("it.yaml", text, &topologies, &Known::default());
+            story.unwrap_or_else(|problem| panic!("{problem}")).scenario
+        };
+        let lost = family(story("heartbeat-lost").expect("it ships"));
+        for bug in &lost.catches {
+            let mut ways = std::collections::BTreeSet::new();
+            for (_, text) in FAULTS {
+                let story = family(text);
+                assert!(story.catches.contains(bug), "{}: {bug}", story.scenario);
+                ways.extend(story.steps.iter().filter_map(|step| match &step.value {
+                    Step::Fault(fault) => {
+                        let way = fault.way.map(|way| way.value);
+                        Some((format!("{:?}", doer(fault)), way))
+                    }
+                    _ => None,
+                }));
+            }
+            assert!(ways.len() >= 3, "{bug}: {ways:?}");
+        }
     }
 
     /// The real captures that each one is made of.

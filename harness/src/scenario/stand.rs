@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use meshproof_fault::Lease;
 use meshproof_sys::clock::Nanos;
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ pub(super) struct Hall {
     /// Packets of every pod, while the story is told. Goes before the mesh: it holds sockets of
     /// the pods.
     pub(super) packets: Mutex<Option<Packets>>,
+    /// Faults in force that keepers hold in pods. They go before the mesh, too.
+    pub(super) leases: Mutex<BTreeMap<String, Lease>>,
     pub(super) mesh: Mesh,
     pub(super) registry: Registry,
     /// Journals of callers, and the step of each.
@@ -72,6 +75,7 @@ impl Hall {
                 recorder,
                 wanted: BTreeSet::new(),
             })),
+            leases: Mutex::default(),
             mesh,
             registry: Registry::default(),
             calls: Mutex::default(),

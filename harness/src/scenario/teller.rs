@@ -13,7 +13,7 @@ use meshproof_sys::clock::Nanos;
 use super::model::{Call, CallStyle, Fault, Scenario, Step, Subscribed};
 use super::probe::Probe;
 use super::world::{Answered, Look, Told, World};
-use super::{hex, plan, say};
+use super::{harm, hex, plan, say};
 use crate::Error;
 
 /// From one look to the next.
@@ -81,8 +81,9 @@ impl From<Error> for Broken {
         let verdict = match error {
             Error::Unsupported { .. } => Verdict::Unsupported,
             // A program of the mesh that does not come up, or a control that is refused, is the
-            // mesh's fault; an environment that is gone is ours.
-            Error::Gone(_) => Verdict::Invalid,
+            // mesh's fault; an environment that is gone is ours,
+            // and so is a fault that was none.
+            Error::Gone(_) | Error::Inert(_) => Verdict::Invalid,
             _ => Verdict::Fail,
         };
         Broken {
@@ -147,11 +148,29 @@ impl<'a> Teller<'a> {
     pub(crate) fn run(&self, story: &Scenario) -> Ended {
         // What is broken is in the shared state.
         let _ = self.steps(&story.steps, 1, self.end);
+        self.heal_rest(plan::count(&story.steps));
         let shared = self.lock();
         Ended {
             held: shared.held,
             steps: plan::count(&story.steps),
             broken: shared.broken.clone(),
+        }
+    }
+
+    /// Takes away what keepers still hold when the story is over: it has to have met something,
+    /// too, and to leave nothing. `last` numbers the last step. What was broken before stays the
+    /// reason.
+    fn heal_rest(&self, last: u32) {
+        let rest: Vec<Fault> = self.lock().faults.values().cloned().collect();
+        for fault in &rest {
+            if harm::doer(fault) != harm::Doer::Keeper {
+                continue;
+            }
+            if let Err(error) = self.world.heal(fault) {
+                let Broken { verdict, why } = error.into();
+                let why = format!("after the last step: {why}");
+                self.lock().broken.get_or_insert((last, verdict, why));
+            }
         }
     }
 
@@ -234,7 +253,7 @@ impl<'a> Teller<'a> {
                 world.fault(fault)?;
                 self.lock()
                     .faults
-                    .insert(fault.id.value.clone(), fault.clone());
+                    .insert(harm::id(fault).to_owned(), fault.clone());
                 Ok("in force".to_owned())
             }
             Step::Heal(id) => {

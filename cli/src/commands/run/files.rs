@@ -98,14 +98,19 @@ fn find(wanted: &str, places: &mut Vec<Place>) -> Result<(), Failure> {
         places.push(Place::File(path.to_path_buf()));
         return Ok(());
     }
-    if wanted == "scenarios" {
-        let all = shipped::STORIES.iter();
-        places.extend(all.map(|(name, text)| Place::Shipped(name, text)));
+    // What stands in this project's folders is in the binary, too.
+    let suite = wanted.trim_end_matches('/');
+    let suite = suite.strip_prefix("scenarios/").unwrap_or(suite);
+    let found = shipped::SUITES.iter().find(|(name, _)| *name == suite);
+    if let Some((_, all)) = found {
+        places.extend(all.iter().map(|(name, text)| Place::Shipped(name, text)));
         return Ok(());
     }
-    let names: Vec<&str> = shipped::STORIES.iter().map(|(name, _)| *name).collect();
-    let found = shipped::STORIES.iter().find(|(name, _)| *name == wanted);
+    let found = shipped::stories().find(|(name, _)| *name == wanted);
     let Some((name, text)) = found else {
+        let suites = shipped::SUITES.iter().map(|(name, _)| *name);
+        let stories = shipped::stories().map(|(name, _)| name);
+        let names: Vec<&str> = suites.chain(stories).collect();
         let help = match meshproof_input::suggestion(wanted, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`meshproof run --list` names those that ship".to_owned(),

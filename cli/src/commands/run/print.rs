@@ -19,6 +19,7 @@ pub(super) fn shipped() -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     for (title, files) in [
         ("STORY", shipped::STORIES),
+        ("STORY OF faults", shipped::FAULTS),
         ("TOPOLOGY", shipped::TOPOLOGIES),
     ] {
         let mut table = Table::new();

@@ -224,28 +224,73 @@ fn faults_that_are_wrong() {
     );
     step(
         "fault: {id: a, kind: drop, pod: server}",
+        "fault::no_port",
+        "name `port`",
+    );
+    step(
+        "fault: {kind: drop, pod: server, port: 12199}",
         "scenario::fault",
-        "add `port: 12199`",
+        "what `heal` calls it",
+    );
+    step(
+        "fault: {id: a, kind: drop, port: 12199}",
+        "scenario::fault",
+        "which is where it is",
+    );
+    step(
+        "fault: {id: a, kind: drop, pod: servr, port: 12199}",
+        "scenario::unknown_pod",
+        "did you mean `server`?",
+    );
+    step(
+        "fault: {id: a, kind: drop, pod: server, port: 12199, way: relay, peer: 10.0.0.0/8}",
+        "scenario::fault",
+        "no relay of an environment can do `peer`",
+    );
+    step(
+        "fault: {id: a, kind: flip, byte: 2, pod: server, port: 12199}",
+        "scenario::fault",
+        "no relay of an environment can do `flip`",
+    );
+    step(
+        "fault: {id: a, kind: drop, pod: server, port: 12200, from: app}",
+        "scenario::fault",
+        "`server` for who serves in it",
+    );
+    step(
+        "fault: {id: a, kind: kill, pod: server, way: trace}",
+        "scenario::fault",
+        "write one of signal",
+    );
+    step(
+        "fault: {id: a, kind: drop, pod: server, port: 12199, way: app-order}",
+        "scenario::fault",
+        "write one of nft-owner",
+    );
+    step(
+        "fault: {id: a, kind: mute, pod: server, for: 2s}",
+        "scenario::fault",
+        "heal it in a step",
     );
     step(
         "fault: {id: a, kind: kill, pod: server, port: 12199}",
-        "scenario::fault",
-        "take `port` away",
+        "fault::no_leg",
+        "leave it out",
     );
     step(
-        "fault: {id: a, kind: drop, pod: server, port: 80}",
+        "fault: {id: a, kind: drop, pod: server, port: 80, frame: request}",
         "scenario::fault",
         "12199",
     );
     step(
         "fault: {id: a, kind: mute, pod: server, frame: heartbeat}",
-        "scenario::fault",
-        "`frame` chooses frames",
+        "fault::not_frames",
+        "`frame` is said of frames",
     );
     step(
         "fault: {id: a, kind: slow, pod: server}",
-        "scenario::fault",
-        "add `by: 500ms`",
+        "fault::no_time",
+        "name `by`, such as `by: 500ms`",
     );
     step(
         "fault: {id: a, kind: throw, pod: server, methods: [helo]}",

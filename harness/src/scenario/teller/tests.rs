@@ -59,11 +59,15 @@ impl World for Toy {
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), Error> {
-        self.did(format!("fault {}", fault.id))
+        self.did(format!("fault {}", harm::id(fault)))
     }
 
     fn heal(&self, fault: &Fault) -> Result<(), Error> {
-        self.did(format!("heal {}", fault.id))
+        self.did(format!("heal {}", harm::id(fault)))?;
+        match harm::id(fault) {
+            "inert" => Err(Error::Inert("0 of 2 counters moved".into())),
+            _ => Ok(()),
+        }
     }
 
     fn upgrade(&self, _: &str, _: Option<&str>) -> Result<(), Error> {
@@ -190,6 +194,43 @@ fn a_story_is_told_in_order_and_ends_at_the_first_step_that_does_not_hold() {
         0,
         Some((1, Verdict::Unsupported, "do without")),
     );
+}
+
+#[test]
+fn what_keepers_hold_is_healed_with_the_story_and_must_have_met_something() {
+    let packets = |id: &str| {
+        format!("  - fault: {{id: {id}, kind: drop, pod: server, port: 12199, from: app}}\n")
+    };
+    let world = right();
+    // What is done to a program ends with its mesh.
+    let steps = format!(
+        "{}  - fault: {{id: b, kind: kill, pod: server}}\n",
+        packets("a")
+    );
+    check(&world, &steps, 2, None);
+    let done = world.done.lock().expect("nobody panics").clone();
+    assert_eq!(done, ["fault a", "fault b", "heal a"]);
+    let inert = Some((1, Verdict::Invalid, "after the last step: 0 of 2 counters"));
+    check(&right(), &packets("inert"), 1, inert);
+    let healed = format!("{}  - heal: inert\n", packets("inert"));
+    check(
+        &right(),
+        &healed,
+        1,
+        Some((2, Verdict::Invalid, "0 of 2 counters")),
+    );
+    // What broke first stays the reason, and the fault is healed all the same.
+    let world = Toy {
+        closes_at: 0,
+        ..right()
+    };
+    let broken = format!(
+        "{}  - eventually: {{within: 10ms, all: [{PORT}]}}\n",
+        packets("inert")
+    );
+    check(&world, &broken, 1, Some((2, Verdict::Fail, "closed")));
+    let done = world.done.lock().expect("nobody panics").clone();
+    assert_eq!(done, ["fault inert", "heal inert"]);
 }
 
 #[test]
