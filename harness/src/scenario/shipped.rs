@@ -75,6 +75,7 @@ pub const TOPOLOGIES: &[(&str, &str)] = files!["scenarios/topologies/":
     "two-servers",
     "beside-sdk",
     "bare-server",
+    "heartbeat",
 ];
 
 macro_rules! captures {
@@ -194,7 +195,11 @@ mod tests {
 
         let topologies = |name: &str| Some((name.to_owned(), topology(name)?.to_owned()));
         let family = |text: &str| {
-            let story = load("it.yaml", text, &topologies, &Known::default());
+            let known = Known {
+                suts: &["reference"],
+                ..Known::default()
+            };
+            let story = load("it.yaml", text, &topologies, &known);
             story.unwrap_or_else(|problem| panic!("{problem}")).scenario
         };
         let lost = family(story("heartbeat-lost").expect("it ships"));
