@@ -44,9 +44,62 @@ impl Add<Duration> for Nanos {
     }
 }
 
+/// One moment on two clocks: packets, and files, carry the time of the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    at: Nanos,
+    unix_ns: u64,
+}
+
+impl Clocks {
+    /// Both, now.
+    pub fn now() -> Clocks {
+        let wall = clock_gettime(ClockId::Realtime);
+        // A clock of the wall that stands before 1970 says 1970.
+        let seconds = u64::try_from(wall.tv_sec).unwrap_or(0);
+        Clocks {
+            at: Nanos::now(),
+            unix_ns: seconds.saturating_mul(1_000_000_000) + wall.tv_nsec as u64,
+        }
+    }
+
+    /// A time of the wall, in nanoseconds since 1970, on the monotonic clock.
+    pub fn moment(self, unix_ns: u64) -> Nanos {
+        match unix_ns.checked_sub(self.unix_ns) {
+            Some(after) => self.at.plus_ns(after),
+            None => Nanos(self.at.0.saturating_sub(self.unix_ns - unix_ns)),
+        }
+    }
+
+    /// A moment as the wall has it, in nanoseconds since 1970.
+    pub fn unix_ns(self, at: Nanos) -> u64 {
+        match at.0.checked_sub(self.at.0) {
+            Some(after) => self.unix_ns.saturating_add(after),
+            None => self.unix_ns.saturating_sub(self.at.0 - at.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_of_one_clock_is_one_of_the_other() {
+        let clocks = Clocks {
+            at: Nanos(1_000),
+            unix_ns: 5_000,
+        };
+        for (unix_ns, at) in [(5_000, 1_000), (5_700, 1_700), (4_200, 200)] {
+            assert_eq!(clocks.moment(unix_ns), Nanos(at));
+            assert_eq!(clocks.unix_ns(Nanos(at)), unix_ns);
+        }
+        assert_eq!(clocks.moment(0), Nanos(0));
+        assert_eq!(clocks.moment(u64::MAX), Nanos(u64::MAX - 4_000));
+        // Later than 2020, whatever the machine.
+        let now = Clocks::now();
+        assert!(now.unix_ns(Nanos::now()) > 1_577_836_800_000_000_000);
+    }
 
     #[test]
     fn time_does_not_run_backwards_or_wrap() {

@@ -750,20 +750,3 @@ fn what_cannot_be_done_is_said() {
         assert!(told.contains(expected), "{words:?}: {told}");
     }
 }
-
-#[test]
-fn what_is_killed_at_a_random_moment_is_healed() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fault-soak.sh");
-    let output = command("bash")
-        .arg(script)
-        .args(["16", env!("CARGO_BIN_EXE_meshproof")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = said.lines().find(|line| line.starts_with("SKIPPED: ")) {
-        return skipped(line.trim_start_matches("SKIPPED: "));
-    }
-    let wrong = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}{wrong}");
-    assert!(said.contains(": 0 left something behind"), "{said}{wrong}");
-}

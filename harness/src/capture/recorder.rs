@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use meshproof_replay::capture::{Link, Packet};
-use meshproof_sys::clock::Nanos;
+use meshproof_sys::clock::{Clocks, Nanos};
 use meshproof_sys::packets::Tap;
 use meshproof_sys::poll::{Interest, Poll, Token};
 use meshproof_sys::wake::Wake;
@@ -30,7 +30,7 @@ pub struct Recorder {
     stop: Arc<Wake>,
     told: Arc<Mutex<Vec<Captured>>>,
     thread: Option<JoinHandle<()>>,
-    began: (Nanos, u64),
+    began: Clocks,
 }
 
 impl Recorder {
@@ -49,7 +49,7 @@ impl Recorder {
         }
         let stop = Arc::new(Wake::new().map_err(Error::io("a wake"))?);
         let told = Arc::default();
-        let began = (Nanos::now(), unix_ns());
+        let began = Clocks::now();
         // The rings live on the thread: it says when they are there.
         let (begun, ready) = mpsc::sync_channel(1);
         let (folder, theirs) = (folder.to_owned(), (Arc::clone(&stop), Arc::clone(&told)));
@@ -96,11 +96,7 @@ impl Recorder {
 
     /// The time of a packet, which is of the wall clock, on the clock of everything else.
     pub fn moment(&self, unix_ns: u64) -> Nanos {
-        let (at, unix) = self.began;
-        match unix_ns.checked_sub(unix) {
-            Some(after) => Nanos(at.0.saturating_add(after)),
-            None => Nanos(at.0.saturating_sub(unix - unix_ns)),
-        }
+        self.began.moment(unix_ns)
     }
 
     /// Takes what waits and ends; what was captured, pod by pod.
@@ -126,16 +122,6 @@ impl Drop for Recorder {
 
 fn lock(told: &Mutex<Vec<Captured>>) -> std::sync::MutexGuard<'_, Vec<Captured>> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "packets carry the time of the wall clock: it is compared once with the other"
-)]
-fn unix_ns() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 /// The thread's own.

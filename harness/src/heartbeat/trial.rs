@@ -8,7 +8,7 @@ use std::time::Duration;
 use meshproof_fault::{Evidence, Fault, Lease, Residue, Scene, Spec, Way};
 use meshproof_replay::capture::Link;
 use meshproof_replay::packet::{Parsed, parse};
-use meshproof_sys::clock::Nanos;
+use meshproof_sys::clock::{Clocks, Nanos};
 use meshproof_sys::packets::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -341,7 +341,7 @@ struct Sniffer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// One moment on both clocks: packets carry that of the wall.
-    both: (Nanos, u64),
+    both: Clocks,
 }
 
 impl Sniffer {
@@ -371,19 +371,17 @@ impl Sniffer {
             watched,
             stop,
             thread: Some(thread),
-            both: (Nanos::now(), unix_ns()),
+            both: Clocks::now(),
         })
     }
 
     /// A time of packets on the clock of everything else.
     fn moment(&self, unix_ns: u64) -> Nanos {
-        let (at, unix) = self.both;
-        Nanos((at.0 + unix_ns).saturating_sub(unix))
+        self.both.moment(unix_ns)
     }
 
     fn unix(&self, at: Nanos) -> u64 {
-        let (both, unix) = self.both;
-        (unix + at.0).saturating_sub(both.0)
+        self.both.unix_ns(at)
     }
 
     /// Looks until something is there.
@@ -436,16 +434,6 @@ impl Drop for Sniffer {
             let _ = thread.join();
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "packets carry the time of the wall clock: it is compared once with the other"
-)]
-fn unix_ns() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
