@@ -20,6 +20,7 @@ use crate::ground::InPod;
 use crate::mesh::control::Part;
 use crate::mesh::{Between, Mesh, MeshSpec, Setting, port};
 use crate::relay::{Direction, Harm, Rule, RuleId, Sort};
+use crate::scenario::shipped;
 use crate::watch::{Port, Presence, Pushes};
 
 /// Ways in which an app can be made silent here, with half a sentence on each.
@@ -59,9 +60,6 @@ const FAULT_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at packets that may have come.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The topology of trials.
-const TOPOLOGY: &str = include_str!("../../../scenarios/topologies/heartbeat.yaml");
-
 /// What trials of one way came to.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -86,7 +84,8 @@ pub fn law(spec: &MeshSpec) -> Law {
 
 /// The mesh of trials.
 pub fn topology(setting: &Setting) -> Result<MeshSpec, Error> {
-    MeshSpec::parse("heartbeat.yaml", TOPOLOGY, &setting.suts)
+    let text = shipped::topology("heartbeat").unwrap_or_default();
+    MeshSpec::parse("heartbeat.yaml", text, &setting.suts)
         .map_err(|problem| Error::Refused(problem.to_string()))
 }
 

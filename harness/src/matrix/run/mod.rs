@@ -52,6 +52,10 @@ pub const JOBS_MAX: usize = 64;
 /// Frames in the evidence of a failure.
 const FRAMES_KEPT: usize = 400;
 
+/// So often what calls come to without a mesh is found out where not all of it is right: where
+/// nothing can be wrong but the machine, which may have held up a call that was to time out.
+const REFERENCES_MAX: u32 = 3;
+
 /// How cells are run.
 pub struct Options {
     /// How meshes are brought up. Its folder is not looked at: every cell has one of its own.
@@ -274,18 +278,21 @@ impl Runner {
                 .map(|(made, _)| rounds.by_ref().take(made.acts.len()).collect())
                 .collect())
         };
-        match all() {
-            Ok(all) => {
-                for ((_, slot), rounds) in wanted.iter().zip(all) {
-                    // Nobody else sets it.
-                    let _ = slot.set(right(rounds));
-                }
+        let mut found = Vec::new();
+        for _ in 0..REFERENCES_MAX {
+            found = match all() {
+                Ok(all) => (wanted.iter().zip(all))
+                    .map(|((made, _), rounds)| right(rounds, made.acts.len()))
+                    .collect(),
+                Err(error) => wanted.iter().map(|_| Err(error.to_string())).collect(),
+            };
+            if found.iter().all(Result::is_ok) {
+                break;
             }
-            Err(error) => {
-                for (_, slot) in wanted {
-                    let _ = slot.set(Err(error.to_string()));
-                }
-            }
+        }
+        for ((_, slot), rounds) in wanted.iter().zip(found) {
+            // Nobody else sets it.
+            let _ = slot.set(rounds);
         }
     }
 
@@ -473,7 +480,13 @@ impl Runner {
 }
 
 /// Rounds without a mesh, of which every call must be right: what else could others be held to?
-fn right(rounds: Vec<Round>) -> Result<Vec<Round>, String> {
+fn right(rounds: Vec<Round>, wanted: usize) -> Result<Vec<Round>, String> {
+    let made = rounds.len();
+    if made != wanted && rounds.iter().all(|round| round.right == round.wanted) {
+        return Err(format!(
+            "{made} of {wanted} rounds were made without any mesh"
+        ));
+    }
     match rounds.iter().find(|round| round.right != round.wanted) {
         None => Ok(rounds),
         Some(round) => {
