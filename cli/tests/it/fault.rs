@@ -506,7 +506,13 @@ fn ended(pid: u32, handle: impl std::os::fd::AsFd) {
         tv_nsec: 0,
     };
     let mut watched = [PollFd::new(&handle, PollFlags::IN)];
-    let ready = poll(&mut watched, Some(&limit)).unwrap();
+    // Signals of other tests' children come to this process, too.
+    let ready = loop {
+        match poll(&mut watched, Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.unwrap(),
+        }
+    };
     assert_eq!(ready, 1, "process {pid} did not end");
 }
 
