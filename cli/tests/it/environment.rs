@@ -12,7 +12,7 @@ use meshproof_harness::environment::Input;
 use meshproof_harness::netns::Options;
 use meshproof_harness::process::{Exit, Signal};
 use meshproof_harness::{Command, Environment, Error, Escapes, Netns, Ready, Topology};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::peer::skipped;
@@ -364,7 +364,7 @@ impl Inside {
     pub(crate) fn all_end(&self) {
         for (pid, handle) in &self.processes {
             let limit = Timespec::try_from(LONG).unwrap();
-            let ended = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&limit)).unwrap();
+            let ended = wait_for(&mut [PollFd::new(handle, PollFlags::IN)], Some(&limit));
             assert_eq!(ended, 1, "process {pid} is left");
         }
     }
@@ -380,7 +380,7 @@ impl Inside {
                 break;
             }
             let pause = Timespec::try_from(Duration::from_millis(5)).unwrap();
-            poll(&mut [], Some(&pause)).unwrap();
+            wait_for(&mut [], Some(&pause));
             left = self.holders();
         }
         assert!(left.is_empty(), "{left:#?}");
@@ -507,4 +507,15 @@ fn whichever_stage_is_killed_takes_the_rest_along() {
             inside.nothing_is_left();
         }
     });
+}
+
+/// Waits for one of these, or for as long as `limit`; how many are ready. Signals of other tests'
+/// children come to this process too, and cut a wait short: it goes on.
+pub(crate) fn wait_for(watched: &mut [PollFd<'_>], limit: Option<&Timespec>) -> usize {
+    loop {
+        match rustix::event::poll(watched, limit) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.unwrap(),
+        }
+    }
 }

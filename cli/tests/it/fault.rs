@@ -17,10 +17,10 @@ use meshproof_sys::clock::Nanos;
 use meshproof_sys::links::Links;
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, unshare};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::environment::LONG;
+use crate::environment::{LONG, wait_for};
 use crate::peer::{command, skipped};
 
 /// Longer than any test.
@@ -506,13 +506,7 @@ fn ended(pid: u32, handle: impl std::os::fd::AsFd) {
         tv_nsec: 0,
     };
     let mut watched = [PollFd::new(&handle, PollFlags::IN)];
-    // Signals of other tests' children come to this process, too.
-    let ready = loop {
-        match poll(&mut watched, Some(&limit)) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other.unwrap(),
-        }
-    };
+    let ready = wait_for(&mut watched, Some(&limit));
     assert_eq!(ready, 1, "process {pid} did not end");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::environment::{Inside, LONG};
@@ -267,7 +267,8 @@ fn whoever_dies_of_a_kept_one_takes_the_rest_along() {
         .unwrap();
         let handle = pidfd_open(Pid::from_child(&up), PidfdFlags::empty()).unwrap();
         let limit = Timespec::try_from(LONG).unwrap();
-        let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit)).unwrap();
+        let ended =
+            crate::environment::wait_for(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit));
         assert_eq!(ended, 1, "it stands without victim {victim}");
         let status = up.wait().unwrap();
         assert_eq!(status.code(), (victim != 0).then_some(3), "{status}");
@@ -333,7 +334,7 @@ fn a_pod_is_captured_and_what_is_killed_can_be_read() {
     while crate::conformance::holding(&file, b"third") == 0 {
         assert!(meshproof_sys::clock::Nanos::now() < end, "it never came");
         let pause = Timespec::try_from(Duration::from_millis(5)).unwrap();
-        poll(&mut [], Some(&pause)).unwrap();
+        crate::environment::wait_for(&mut [], Some(&pause));
     }
     killed.kill().unwrap();
     killed.wait().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meshproof_record::store::Record;
 use meshproof_record::verdict::End;
 use meshproof_sys::clock::Nanos;
-use rustix::event::{Timespec, poll};
+use rustix::event::Timespec;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::environment::{Inside, LONG, up};
@@ -64,7 +64,7 @@ fn with_a_cell(run: &mut Child) -> Inside {
             "no cell began"
         );
         let pause = Timespec::try_from(Duration::from_millis(1)).unwrap();
-        poll(&mut [], Some(&pause)).unwrap();
+        crate::environment::wait_for(&mut [], Some(&pause));
     }
 }
 
