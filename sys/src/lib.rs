@@ -15,7 +15,8 @@
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
 //! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
-//! here keeps state of its own, and nothing here needs `unsafe`.
+//! here keeps state of its own. What the compiler cannot check stands in few small files of this
+//! crate alone, each block with the reason why it holds.
 
 pub mod clock;
 pub mod descriptors;

@@ -144,6 +144,29 @@ fn versions_and_lints_stand_once() {
 }
 
 #[test]
+fn what_the_compiler_cannot_check_stands_in_sys() {
+    for (name, text) in rust_files() {
+        let lifted = text.contains(concat!("(unsafe", "_code"));
+        assert!(
+            !lifted || name.starts_with("sys/src/"),
+            "{name}: only `sys` may do what the compiler cannot check"
+        );
+        let said = text
+            .lines()
+            .filter(|line| line.contains("SAFETY: "))
+            .count();
+        let blocks = text
+            .lines()
+            .filter(|line| line.contains(concat!("uns", "afe {")));
+        let blocks = blocks.count();
+        assert!(
+            said >= blocks,
+            "{name}: {blocks} blocks that the compiler cannot check, {said} reasons (`SAFETY: `)"
+        );
+    }
+}
+
+#[test]
 fn every_rust_file_says_what_it_is() {
     for (name, text) in rust_files() {
         let first = text
