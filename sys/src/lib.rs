@@ -8,6 +8,7 @@
 //! - [`socket`]: TCP listeners and connections that do not block.
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
 //! - [`packets`]: packets as they pass the links of a network.
+//! - [`tap`]: a link whose far end is a program.
 //! - [`netlink`]: questions to the kernel, and its answers.
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`signals`]: signals as something that is waited for.
@@ -29,6 +30,7 @@ pub mod packets;
 pub mod poll;
 pub mod signals;
 pub mod socket;
+pub mod tap;
 pub mod timer;
 pub mod trace;
 pub mod wake;
