@@ -63,6 +63,7 @@ impl Spec {
                 "leave one of the two out",
             );
         }
+        self.check_link(name, text)?;
         let on_the_way = matches!(subject, Subject::Packets | Subject::Frames);
         if on_the_way && self.port.is_none() && self.source_port.is_none() && self.peer.is_none() {
             return problem(

@@ -12,6 +12,8 @@
 //! ```
 
 mod check;
+mod link;
+mod rate;
 mod say;
 mod words;
 
@@ -20,8 +22,11 @@ use meshproof_input::{Millis, Net, Problem, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use link::LINK_DELAY_MS_MAX;
+pub use rate::Rate;
 pub use words::{
-    Dependency, Frames, Kind, Listener, Muted, Only, Program, Protocol, Side, Subject, Version,
+    Dependency, Direction, Frames, Kind, Listener, Muted, Only, Program, Protocol, Side, Subject,
+    Version,
 };
 
 use crate::Way;
@@ -98,7 +103,7 @@ pub struct Spec {
     /// the same ones on every run.
     #[serde(default)]
     pub percent: Option<Spanned<f64>>,
-    /// The seed of `percent`; 0 where it is not named.
+    /// The seed of `percent`, and of what a bad link chooses; 0 where it is not named.
     #[serde(default)]
     pub seed: Option<Spanned<u64>>,
     /// How much later, for `delay` and `slow`.
@@ -123,6 +128,31 @@ pub struct Spec {
     /// The folder whose disk is meant, for faults of disks.
     #[serde(default)]
     pub folder: Option<Spanned<String>>,
+    /// How much later packets arrive, for `link`.
+    #[serde(default)]
+    pub delay: Option<Spanned<Millis>>,
+    /// How much more or less than `delay` it may be: each packet's own, in this range, evenly.
+    /// The order stays.
+    #[serde(default)]
+    pub jitter: Option<Spanned<Millis>>,
+    /// So many of a hundred packets do not arrive.
+    #[serde(default)]
+    pub loss: Option<Spanned<f64>>,
+    /// So many of a hundred packets come twice.
+    #[serde(default)]
+    pub duplicate: Option<Spanned<f64>>,
+    /// So many of a hundred packets change places with the next one.
+    #[serde(default)]
+    pub reorder: Option<Spanned<f64>>,
+    /// So many of a hundred packets have one wrong bit.
+    #[serde(default)]
+    pub corrupt: Option<Spanned<f64>>,
+    /// How many bits a second pass, each way: `64kbit`, `10mbit`, `1gbit`.
+    #[serde(default)]
+    pub rate: Option<Spanned<Rate>>,
+    /// Which way, for `link`; none: both.
+    #[serde(default)]
+    pub direction: Option<Spanned<Direction>>,
     /// After this time it is healed, whoever has forgotten it. In a story the time of the story
     /// is the limit; elsewhere it must be named.
     #[serde(default, rename = "for")]
@@ -175,6 +205,14 @@ impl Spec {
             what: None,
             methods: Vec::new(),
             folder: None,
+            delay: None,
+            jitter: None,
+            loss: None,
+            duplicate: None,
+            reorder: None,
+            corrupt: None,
+            rate: None,
+            direction: None,
             during: None,
             way: None,
         }
@@ -195,6 +233,7 @@ impl Spec {
             Dependency::App if self.port.is_none() => Subject::Program,
             Dependency::Disk => Subject::Disk,
             Dependency::Pod => Subject::Pod,
+            Dependency::Link => Subject::Link,
             Dependency::Frames | Dependency::App => Subject::Frames,
             Dependency::Packets => Subject::Packets,
             Dependency::Either if frames => Subject::Frames,
@@ -321,6 +360,10 @@ mod tests {
         );
         check("{kind: pause, pod: server}", "pause the app, pod server");
         check("{kind: full, folder: /var/log}", "full disk at /var/log");
+        check(
+            "{kind: link, delay: 20ms, jitter: 5ms, loss: 0.5, rate: 10mbit, direction: out, pod: a}",
+            "link with delay 20ms, jitter 5ms, loss 0.5 %, rate 10mbit, out only, pod a",
+        );
     }
 
     #[test]
@@ -363,6 +406,20 @@ mod tests {
         code("{kind: drop, port: 1, nth: 3, last: 2}", "fault::number");
         code("{kind: drop, port: 1, percent: 101}", "fault::percent");
         code("{kind: drop, port: 1, for: 25h}", "fault::for");
+        code("{kind: link}", "fault::good_link");
+        code("{kind: link, direction: in}", "fault::good_link");
+        code("{kind: drop, port: 1, loss: 2}", "fault::not_a_link");
+        code("{kind: cut, direction: in}", "fault::not_a_link");
+        code("{kind: link, loss: 1, port: 2}", "fault::no_leg");
+        code("{kind: link, loss: 1, from: app}", "fault::whole_link");
+        code("{kind: link, loss: 0}", "fault::percent");
+        code("{kind: link, corrupt: 101}", "fault::percent");
+        code("{kind: link, delay: 0ms}", "fault::link_time");
+        code("{kind: link, delay: 61s}", "fault::link_time");
+        code("{kind: link, jitter: 5ms}", "fault::jitter");
+        code("{kind: link, delay: 4ms, jitter: 5ms}", "fault::jitter");
+        code("{kind: link, rate: 10}", "input::bad_value");
+        code("{kind: link, loss: 1, nth: 2}", "fault::not_frames");
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl fmt::Display for Spec {
             }
             Subject::Program => write!(f, " the {}", self.program)?,
             Subject::Pod => f.write_str(" the pod off")?,
+            Subject::Link => self.say_link(f)?,
             Subject::Disk => f.write_str(" disk")?,
         }
         if let Some(connections) = self.connections {

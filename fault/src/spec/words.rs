@@ -12,6 +12,8 @@ words! {
         Limit = "limit",
         /// The pod has no network any more but its own loopback.
         Cut = "cut",
+        /// The pod's link is a bad one: late, lossy, narrow.
+        Link = "link",
         /// Frames wait.
         Delay = "delay",
         /// Frames come twice.
@@ -70,6 +72,8 @@ pub enum Dependency {
     Program,
     /// A whole pod.
     Pod,
+    /// The link of a pod.
+    Link,
     /// A disk.
     Disk,
 }
@@ -99,6 +103,7 @@ impl Kind {
             | Kind::Memory
             | Kind::Descriptors => Dependency::Program,
             Kind::Cut => Dependency::Pod,
+            Kind::Link => Dependency::Link,
             Kind::Full | Kind::ReadOnly => Dependency::Disk,
         }
     }
@@ -112,6 +117,9 @@ impl Kind {
             }
             Kind::Limit => "connections beyond so many are refused",
             Kind::Cut => "the pod has no network but its own loopback",
+            Kind::Link => {
+                "the pod's link is a bad one: delay, jitter, loss, duplicate, reorder, corrupt, rate"
+            }
             Kind::Delay => "frames wait",
             Kind::Duplicate => "frames come twice",
             Kind::Reorder => "frames change places",
@@ -157,6 +165,16 @@ words! {
         Here = "here",
         /// Somebody elsewhere: the pod is a client.
         Elsewhere = "elsewhere",
+    }
+}
+
+words! {
+    /// Which way packets pass a pod's link.
+    Direction {
+        /// They come to the pod.
+        In = "in",
+        /// They leave it.
+        Out = "out",
     }
 }
 
@@ -257,6 +275,8 @@ words! {
         Program = "program",
         /// A whole pod.
         Pod = "pod",
+        /// The link of a pod.
+        Link = "link",
         /// A disk.
         Disk = "disk",
     }

@@ -44,7 +44,7 @@ pub(super) enum Doer {
     Mesh,
     /// The app, which is told to.
     App,
-    /// A keeper in the pod: packets, whole pods, disks, and what a program has of its machine.
+    /// A keeper in the pod: packets, whole pods, links, disks, and what a program has of its machine.
     Keeper,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn doer(fault: &Fault) -> Doer {
     let signal = fault.way.is_none_or(|way| way.value == Way::Signal);
     match (fault.subject(), fault.kind.value) {
         (Subject::Frames, _) => Doer::Relay,
-        (Subject::Packets | Subject::Pod | Subject::Disk, _) => Doer::Keeper,
+        (Subject::Packets | Subject::Pod | Subject::Link | Subject::Disk, _) => Doer::Keeper,
         (Subject::Program, FaultKind::Kill | FaultKind::Stop) => Doer::Mesh,
         (Subject::Program, FaultKind::Pause) if signal => Doer::Mesh,
         (

@@ -33,7 +33,10 @@ impl Hall {
         let (name, pod) = (id(fault), pod(fault));
         let environment = self.mesh.environment();
         // Without a network of its own the pod's rules would be this machine's.
-        let of_network = matches!(fault.subject(), Subject::Packets | Subject::Pod);
+        let of_network = matches!(
+            fault.subject(),
+            Subject::Packets | Subject::Pod | Subject::Link
+        );
         if of_network && !environment.can(Capability::Filter) {
             return Err(Error::Unsupported {
                 missing: "rules of the packet filter in a pod".into(),
