@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshproof_fixtures::app::{self, AppHandle, Mesh};
-use meshproof_fixtures::client::{self, Enough, Expect, Method, Pace, Speech, UNJUDGED};
+use meshproof_fixtures::client::{
+    self, Enough, Expect, Method, Pace, Serializer, Speech, UNJUDGED,
+};
 use meshproof_fixtures::hosted::Hosted;
 use meshproof_fixtures::http::Url;
 use meshproof_fixtures::journal::Journal;
@@ -94,6 +96,10 @@ impl Peers for InProcess {
         };
         let settings = client::Settings {
             speech: asked.speech.map(speech),
+            serializer: match asked.serializer {
+                call::Serializer::Hessian => Serializer::Hessian,
+                call::Serializer::Json => Serializer::Json,
+            },
             count: asked.count,
             connections: asked.connections,
             pace: Pace::Depth(asked.depth),

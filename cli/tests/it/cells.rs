@@ -181,6 +181,19 @@ fn what_no_cell_uses_is_an_error_with_its_line() {
         &["no site is called `ant-lik`", "`ant-like`"],
     );
     refused(
+        "axes:\n  providers: [[bolt-v1, tr]]\n  serializer: [hessian, json]\n",
+        4,
+        &[
+            "json cannot go over TR, which carries Hessian alone",
+            "add `serializer == 'hessian' || !('tr' in providers)` to `require`",
+        ],
+    );
+    refused(
+        "axes:\n  speech: [auto, tr]\n  serializer: [json]\n",
+        4,
+        &["and speech=tr may", "|| speech != 'tr'` to `require`"],
+    );
+    refused(
         &format!("axes:\n  call: [sync]\n{replay}"),
         3,
         &["axis call changes nothing in a cell that replays"],

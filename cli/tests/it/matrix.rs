@@ -310,6 +310,25 @@ needs:
 }
 
 #[test]
+fn what_a_sidecar_cannot_read_it_passes_on() {
+    let text = "\
+matrix: written
+axes:
+  client: {mesh: [none, reference]}
+  providers: [[bolt-v1], [bolt-v2-crc]]
+  serializer: [hessian, json]
+  call: [sync, exception]
+cover: {strength: 3, seed: 1}
+cell: {calls: 10, budget: 60s}
+";
+    let run = Run::of(&[], text, &[]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 0, "{}", run.told);
+}
+
+#[test]
 fn every_style_and_restart_passes() {
     let all = "\
 matrix: styles

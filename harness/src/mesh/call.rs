@@ -61,6 +61,26 @@ impl Speech {
     }
 }
 
+/// What arguments and results are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Serializer {
+    /// SOFA's Hessian.
+    #[default]
+    Hessian,
+    /// JSON, over BOLT alone.
+    Json,
+}
+
+impl Serializer {
+    /// As `fixture call --serializer` takes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Serializer::Hessian => "hessian",
+            Serializer::Json => "json",
+        }
+    }
+}
+
 /// Calls from one pod.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -70,6 +90,8 @@ pub struct Call {
     pub style: Style,
     /// In what; none: what sidecar or config center say.
     pub speech: Option<Speech>,
+    /// What arguments and results are written in.
+    pub serializer: Serializer,
     /// How many.
     pub count: u64,
     /// Over so many connections.
@@ -103,6 +125,7 @@ impl Call {
             from: from.to_owned(),
             style: Style::Sync,
             speech: None,
+            serializer: Serializer::Hessian,
             count,
             connections: 1,
             vip: None,
@@ -280,6 +303,7 @@ impl Mesh {
         if let Some(speech) = call.speech {
             add("protocol", speech.word().to_owned());
         }
+        add("serializer", call.serializer.word().to_owned());
         let place = self.place(&call.from)?;
         let sidecar = self.sidecar_of(&call.from)?;
         match (call.to, sidecar) {

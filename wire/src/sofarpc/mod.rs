@@ -25,6 +25,8 @@ pub const REQUEST_CLASS: &str = "com.alipay.sofa.rpc.core.request.SofaRequest";
 pub const RESPONSE_CLASS: &str = "com.alipay.sofa.rpc.core.response.SofaResponse";
 /// Serializer code of Hessian (SOFABolt 1.6.11).
 pub const CODEC_HESSIAN: u8 = 1;
+/// Serializer code of JSON (`SERIALIZE_CODE_JSON` of SOFARPC).
+pub const CODEC_JSON: u8 = 12;
 
 /// Keys of the header map, as SOFARPC 5.13.2 writes them.
 pub mod header {

@@ -5,8 +5,10 @@ use meshproof_input::{Problem, Span, suggestion};
 
 use super::make::{AXES, Made, NotMade};
 use super::replayed::REPLAY_AXES;
+use super::sites::spoken;
 use crate::matrix::cell::Cell;
 use crate::matrix::model::AxisSpans;
+use crate::matrix::solve::Solver;
 use crate::matrix::{Axis, Matrix, Row, Value};
 use crate::offline::{Fleet, Side};
 
@@ -47,6 +49,41 @@ pub fn fits(matrix: &Matrix, known: &Known<'_>) -> Result<(), Problem> {
         let placed = axis.values.iter().zip(&spans.values);
         for (value, span) in placed {
             meaning(matrix, axis, value, *span, known)?;
+        }
+    }
+    over_tr(matrix)
+}
+
+/// TR carries Hessian alone: no cell may hold another serializer beside who is called in TR.
+fn over_tr(matrix: &Matrix) -> Result<(), Problem> {
+    let solver = Solver::of(matrix);
+    let mut others = written(matrix).filter(|(axis, _)| axis.name == "serializer");
+    let Some((serializer, spans)) = others.next() else {
+        return Ok(());
+    };
+    let placed = serializer.values.iter().zip(&spans.values);
+    for (value, span) in placed.filter(|(value, _)| value.as_text() != Some("hessian")) {
+        for (axis, beside) in written(matrix) {
+            let placed = axis.values.iter().zip(&beside.values);
+            for (spoken, there) in placed.filter(|(it, _)| spoken(&axis.name, it).contains(&"tr")) {
+                let (value, spoken) = (value.to_string(), spoken.to_string());
+                let both = [("serializer", value.as_str()), (&axis.name, &spoken)];
+                let both = matrix.combination(&both).unwrap_or_default();
+                if solver.is_possible(both.pairs()) {
+                    let speaks = match axis.name.as_str() {
+                        "speech" => "speech != 'tr'",
+                        _ => "!('tr' in providers)",
+                    };
+                    let help = format!("add `serializer == 'hessian' || {speaks}` to `require`");
+                    let message = format!(
+                        "{value} cannot go over TR, which carries Hessian alone, and {}={spoken} \
+                         may stand beside it",
+                        axis.name
+                    );
+                    let problem = matrix.problem(*span, "matrix::meaning", message, help);
+                    return Err(problem.label(*there, "called in TR"));
+                }
+            }
         }
     }
     Ok(())
@@ -135,7 +172,8 @@ fn meaning(
             };
             let alone = Cell::new(vec![choice], Row::default(), vec![value.clone()].into());
             match Made::of(&alone, 1) {
-                Ok(_) => Ok(()),
+                // What two values forbid each other is looked at behind all of them.
+                Ok(_) | Err(NotMade::NotOverTr { .. }) => Ok(()),
                 Err(error @ NotMade::Axis { .. }) => {
                     let help = "take the axis out";
                     Err(matrix.problem(span, "matrix::meaning", error.to_string(), help))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meshproof_input::{Entries, Span, Spanned};
 
 use crate::matrix::{Cell, Value};
-use crate::mesh::call::Speech;
+use crate::mesh::call::{Serializer, Speech};
 use crate::mesh::spec::Heartbeat;
 use crate::mesh::{AppSpec, Call, MeshSpec, PodSpec, Speaks, Style};
 
@@ -16,7 +16,7 @@ pub const CLIENT: &str = "client";
 pub const PROVIDERS_MAX: usize = 8;
 
 /// The axes that cells are made from, and what their values are.
-pub const AXES: [(&str, &str); 8] = [
+pub const AXES: [(&str, &str); 9] = [
     ("client.mesh", "none, or the name of a sidecar"),
     ("server.mesh", "none, or the name of a sidecar"),
     (
@@ -26,6 +26,7 @@ pub const AXES: [(&str, &str); 8] = [
     ("registry_order", "as-is, reversed, shuffled"),
     ("call", "sync, oneway, exception, timeout, heartbeat, large"),
     ("speech", "auto, bolt-v1, bolt-v2, bolt-v2-crc, tr"),
+    ("serializer", "hessian, json"),
     ("restart", "none, app, sidecar, registry"),
     ("site", "the name of a site"),
 ];
@@ -108,6 +109,8 @@ pub struct Asked {
     pub style: String,
     /// What the client speaks.
     pub speech: String,
+    /// What arguments and results are written in.
+    pub serializer: String,
     /// How many calls a round has.
     pub calls: u64,
 }
@@ -149,6 +152,12 @@ pub enum NotMade {
     Axis {
         /// The axis.
         axis: String,
+    },
+    /// TR carries one serializer.
+    #[error("serializer={serializer} cannot go over TR, which carries Hessian alone")]
+    NotOverTr {
+        /// What was asked for.
+        serializer: &'static str,
     },
 }
 
@@ -228,6 +237,15 @@ impl Made {
             "tr" => Some(Speech::Tr),
             other => return Err(wrong("speech", other)),
         };
+        let written = serializer(text("serializer", "hessian")?)?;
+        // Where one provider knows TR alone, a sidecar has all of them called in it.
+        let goes_over_tr =
+            chosen == Some(Speech::Tr) || providers.iter().any(|one| one.speaks == Speaks::Old);
+        if goes_over_tr && written != Serializer::Hessian {
+            return Err(NotMade::NotOverTr {
+                serializer: written.word(),
+            });
+        }
         let pods: Vec<String> = (1..=providers.len())
             .map(|n| format!("server-{n}"))
             .collect();
@@ -266,6 +284,7 @@ impl Made {
             acts: {
                 let plain = Call {
                     speech: chosen,
+                    serializer: written,
                     connections: CONNECTIONS * providers.len(),
                     timeout: PATIENT,
                     enough: Some(ENOUGH),
@@ -277,6 +296,7 @@ impl Made {
                 providers: words.iter().map(ToString::to_string).collect(),
                 style: call.to_owned(),
                 speech: speech.to_owned(),
+                serializer: written.word().to_owned(),
                 calls,
             },
             site: cell.text("site").map(str::to_owned),
@@ -357,6 +377,14 @@ fn style(word: &str) -> Result<Style, NotMade> {
         "heartbeat" => Style::Heartbeat,
         "large" => Style::Large,
         other => return Err(wrong("call", other)),
+    })
+}
+
+fn serializer(word: &str) -> Result<Serializer, NotMade> {
+    Ok(match word {
+        "hessian" => Serializer::Hessian,
+        "json" => Serializer::Json,
+        other => return Err(wrong("serializer", other)),
     })
 }
 

@@ -63,7 +63,7 @@ pub fn exclude_by_sites(matrix: &mut Matrix, sites: &[Site], usual: &Site) {
 }
 
 /// The protocols that apps speak where an axis has this value.
-fn spoken(axis: &str, value: &Value) -> Vec<&'static str> {
+pub(super) fn spoken(axis: &str, value: &Value) -> Vec<&'static str> {
     let protocol = |word: &Value| match word.as_text() {
         Some("tr") => Some("tr"),
         Some(word) if word.starts_with("bolt") => Some("bolt"),
