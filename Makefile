@@ -1,36 +1,30 @@
 # The one front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-# `meshproof capture` needs libpcap; where it cannot be had, everything is built without.
-PCAP := pcap-config=libpcap-dev
 .PHONY: help demo demo-mesh test lint bench fuzz build soak
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 build: ## the release binary, target/release/meshproof
-	@scripts/need.sh "make build" $(PCAP)
-	cargo build --release --locked -p meshproof $$(scripts/features.sh)
+	cargo build --release --locked -p meshproof
 
 demo: ## a real SOFARPC capture to a verdict and a report, in about a minute after the build
-	@scripts/need.sh "make demo" $(PCAP)
 	@scripts/demo.sh
 
 demo-mesh: ## a whole mesh in namespaces: its app is killed, isolated, and comes back
-	@scripts/need.sh "make demo-mesh" $(PCAP)
-	cargo build --release --locked --quiet -p meshproof $$(scripts/features.sh)
+	cargo build --release --locked --quiet -p meshproof
 	@target/release/meshproof demo mesh
 
 test: ## every test; installs the tools that serve as outside judges
 	@scripts/need.sh "make test" tcpdump=tcpdump tshark=tshark capinfos=wireshark-common \
 		java=default-jdk-headless mvn=maven chromium=chromium nft=nftables \
-		iptables-nft-restore=iptables iptables-legacy-restore=iptables $(PCAP)
+		iptables-nft-restore=iptables iptables-legacy-restore=iptables
 	@scripts/test.sh
 
 lint: ## format, clippy, licences
 	cargo fmt --all --check
-	@scripts/need.sh "make lint" $(PCAP)
-	cargo clippy --workspace --all-targets --locked $$(scripts/features.sh) -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/licences.sh
 
 bench: ## ratios measured in one run, frames checked in the same run

@@ -2,5 +2,5 @@
 # Ratios measured in one run. Absolute times say little on a machine that others use too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --release --locked -p meshproof $(scripts/features.sh)
+cargo build --release --locked -p meshproof
 python3 bench/pipeline.py "$@"

@@ -34,7 +34,7 @@ fi
 scripts/need.sh "make demo" cc=gcc
 echo "make demo builds the release binary (a few minutes the first time), then works below target/demo/."
 echo "Its meshes stand in namespaces of their own; nothing is sent out of them."
-cargo build --release --locked --quiet -p meshproof $(scripts/features.sh)
+cargo build --release --locked --quiet -p meshproof
 begun=$(date +%s)
 
 rm -rf target/demo

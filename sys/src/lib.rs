@@ -9,6 +9,7 @@
 //! - [`descriptors`]: bytes with open descriptors beside them, over a unix socket.
 //! - [`packets`]: packets as they pass the links of a network.
 //! - [`tap`]: a link whose far end is a program.
+//! - [`pcap`]: one link captured by libpcap, which is loaded when it is needed.
 //! - [`netlink`]: questions to the kernel, and its answers.
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`signals`]: signals as something that is waited for.
@@ -27,6 +28,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod netlink;
 pub mod packets;
+pub mod pcap;
 pub mod poll;
 pub mod signals;
 pub mod socket;

@@ -23,7 +23,7 @@ use crate::exit::{self, Failure};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit: 0 when it ended as it was told (Ctrl-C too), 2 for a link or filter that does not exist, 4
-where capturing is not allowed or this program was built without libpcap.
+where capturing is not allowed or there is no libpcap.
 
 Examples:
   meshproof capture --pod server -o server.pcapng

@@ -4,9 +4,8 @@ mod run;
 mod trial;
 
 use std::fs;
-use std::path::Path;
 
-use meshproof_sys::namespaces;
+use meshproof_sys::{namespaces, pcap};
 use rustix::process::geteuid;
 use rustix::system::uname;
 use serde::Serialize;
@@ -379,27 +378,9 @@ impl Needed {
     }
 }
 
-/// Whether this process has it, or else whether the linker would find it.
+/// Whether the library can be loaded.
 fn libpcap() -> Check {
-    let mapped = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut loaded = mapped
-        .lines()
-        .filter_map(|line| line.split_whitespace().last());
-    let outcome = match loaded.find(|path| name(path).starts_with("libpcap.so")) {
-        Some(path) => Ok(format!("{path}, loaded")),
-        None => {
-            let listed = ["ldconfig", "/sbin/ldconfig"]
-                .into_iter()
-                .find_map(|program| run::said(program.as_ref(), &["-p"]).ok());
-            let listed = listed.unwrap_or_default();
-            let line = listed.lines().find(|line| line.contains("libpcap.so"));
-            let path = line.and_then(|line| line.split_whitespace().last());
-            path.filter(|path| Path::new(path).exists())
-                .map(str::to_owned)
-                .ok_or_else(|| "the linker knows no libpcap.so".into())
-        }
-    };
+    let outcome = pcap::version().map_err(|error| error.to_string());
     Check::of(
         "libpcap",
         outcome,

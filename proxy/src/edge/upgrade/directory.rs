@@ -149,7 +149,8 @@ fn sign(lock: &mut File, name: &str) -> io::Result<()> {
     };
     lock.seek(SeekFrom::Start(0))?;
     lock.set_len(0)?;
-    serde_json::to_writer(&mut *lock, &owner)?;
+    // At once: to a file without a buffer each word would be a system call.
+    lock.write_all(&serde_json::to_vec(&owner)?)?;
     lock.write_all(b"\n")
 }
 
