@@ -67,5 +67,6 @@ pub fn all() -> Vec<Box<dyn Backend>> {
         Box::new(crate::process::Burner),
         Box::new(crate::process::Limits),
         Box::new(crate::disk::Filler),
+        Box::new(crate::relay::Relay),
     ]
 }

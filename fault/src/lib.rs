@@ -38,6 +38,7 @@ pub mod netlink;
 pub mod nft;
 mod plan;
 pub mod process;
+pub mod relay;
 pub mod rule;
 pub mod snapshot;
 pub mod sockets;

@@ -10,6 +10,7 @@
 //! - [`capture`]: packets of pods, kept in files.
 //! - [`loopback`]: the backend of loopback addresses, for machines that forbid namespaces.
 //! - [`pick`]: which of the two this machine allows.
+//! - [`flips`]: every byte of a header as every other value, and what a sidecar makes of it.
 //! - [`relay`]: a relay between two programs that knows frames and can harm them.
 //! - [`ground`]: pods as places of faults.
 //! - [`doctor`]: what this machine allows, and why.
@@ -30,6 +31,7 @@ pub mod demo;
 pub mod doctor;
 pub mod environment;
 mod error;
+pub mod flips;
 pub mod ground;
 pub mod heartbeat;
 pub mod inline;

@@ -1,5 +1,6 @@
 //! `meshproof fault`: faults by hand, and what they left behind.
 
+mod flips;
 mod inject;
 mod print;
 
@@ -36,6 +37,8 @@ enum Command {
     Plan(PlanArgs),
     /// Put a fault in force, for a time
     Inject(inject::Args),
+    /// Damage every byte of a header, and tell what the sidecar makes of it
+    Flips(flips::Args),
     /// Show what is left behind, of this tool and of others
     Residue(ResidueArgs),
     /// Take faults away, also those whose keeper was killed
@@ -163,6 +166,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Command::List(ListArgs {}) => list(),
         Command::Plan(args) => plan(&args),
         Command::Inject(args) => inject::run(&args),
+        Command::Flips(args) => flips::run(&args),
         Command::Residue(args) => residue(&args),
         Command::Heal(args) => heal(&args),
     }
@@ -273,6 +277,7 @@ fn list() -> Result<u8, Failure> {
     let known: Vec<Way> = meshproof_fault::backend::all()
         .iter()
         .map(|backend| backend.way())
+        .filter(|way| *way != Way::Relay)
         .collect();
     for way in Way::ALL {
         let by = match known.contains(way) {

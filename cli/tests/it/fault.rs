@@ -748,6 +748,20 @@ fn what_cannot_be_done_is_said() {
         ),
         (vec!["plan", "nonsense"], 2, "neither a file nor a fault"),
         (
+            vec![
+                "plan",
+                "{kind: drop, frame: heartbeat, from: app, port: 12199, nth: 3, last: 5}",
+                "--host",
+            ],
+            0,
+            "on the leg to 12199: drop heartbeat frames 3 to 5 from the app",
+        ),
+        (
+            vec!["plan", "{kind: flip, byte: 2, port: 80}", "--host"],
+            2,
+            "relay stands on the legs to 12199, 12200 and 12220 alone",
+        ),
+        (
             vec!["plan", "{kind: drop, port: 1}", "--pid", "4000000"],
             2,
             "there is no process 4000000",

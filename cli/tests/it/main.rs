@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 mod fault;
 mod fixture;
+mod flips;
 mod journey;
 mod kills;
 mod leases;

@@ -2,7 +2,7 @@
 
 use meshproof_input::{Problem, Span};
 
-use super::{CONNECTIONS_MAX, FOR_MS_MAX, Kind, Only, Spec, Subject};
+use super::{CONNECTIONS_MAX, FOR_MS_MAX, Kind, Only, Spec, Subject, hex};
 
 /// Longest id, in bytes: names of chains and tables are made of it.
 const ID_BYTES_MAX: usize = 64;
@@ -156,12 +156,13 @@ impl Spec {
                 "name `byte`, counted from 0",
             );
         }
-        for number in [self.nth, self.last].into_iter().flatten() {
+        self.of_bytes(name, text)?;
+        for number in [self.nth, self.last, self.connection].into_iter().flatten() {
             if number.value == 0 {
                 return problem(
                     number.span,
                     "fault::number",
-                    "frames are counted from 1".into(),
+                    "frames and connections are counted from 1".into(),
                     "write 1 for the first",
                 );
             }
@@ -186,6 +187,16 @@ impl Spec {
                 "write a number above 0 and up to 100",
             );
         }
+        if let (None, Some(seed)) = (self.percent, self.seed)
+            && subject == Subject::Frames
+        {
+            return problem(
+                seed.span,
+                "fault::percent",
+                "a seed without a share picks nothing".into(),
+                "name `percent`, such as `percent: 10`, or leave `seed` out",
+            );
+        }
         if let Some(during) = self.during
             && (during.value.0 == 0 || during.value.0 > FOR_MS_MAX)
         {
@@ -199,6 +210,87 @@ impl Spec {
         Ok(())
     }
 
+    /// What is said of bytes: which one, how it changes, what comes in their place.
+    fn of_bytes(&self, name: &str, text: &str) -> Result<(), Problem> {
+        let kind = self.kind.value;
+        let problem = |span: Span, code: &'static str, message: String, help: &str| {
+            Err(Problem::at(name, text, span, code, message, help))
+        };
+        if let Some(byte) = self.byte
+            && !matches!(kind, Kind::Truncate | Kind::Flip)
+        {
+            return problem(
+                byte.span,
+                "fault::no_byte",
+                format!("{kind} knows no byte"),
+                "leave it out, or write `kind: flip` or `kind: truncate`",
+            );
+        }
+        match self.mask {
+            Some(mask) if kind != Kind::Flip => {
+                return problem(
+                    mask.span,
+                    "fault::mask",
+                    format!("{kind} changes no byte"),
+                    "leave `mask` out, or write `kind: flip`",
+                );
+            }
+            Some(mask) if mask.value == 0 => {
+                return problem(
+                    mask.span,
+                    "fault::mask",
+                    "a byte stays what it is by exclusive or with 0".into(),
+                    "write a number from 1 to 255",
+                );
+            }
+            _ => {}
+        }
+        if let Some(recorded) = &self.recorded {
+            let number = recorded.number;
+            if number.value == 0 {
+                return problem(
+                    number.span,
+                    "fault::number",
+                    "frames are counted from 1".into(),
+                    "write 1 for the first",
+                );
+            }
+            if kind != Kind::Replace || self.hex.is_some() {
+                let message = match kind {
+                    Kind::Replace => "replace has two things to put in place".into(),
+                    kind => format!("{kind} replaces nothing"),
+                };
+                return problem(
+                    recorded.span,
+                    "fault::hex",
+                    message,
+                    "write `kind: replace` with one of `hex` and `recorded`",
+                );
+            }
+        }
+        match (&self.hex, kind) {
+            (None, Kind::Replace) if self.recorded.is_none() => problem(
+                self.kind.span,
+                "fault::hex",
+                "replace needs the bytes that arrive".into(),
+                "name `hex`, such as `hex: \"01 00 00 02\"`, or `recorded`, a frame of a capture",
+            ),
+            (Some(hex), Kind::Replace) if hex::bytes(hex).is_none() => problem(
+                hex.span,
+                "fault::hex",
+                format!("`{hex}` is no sequence of bytes"),
+                "write two hexadecimal digits for each byte, 1 to 65536 of them, in quotes",
+            ),
+            (Some(_), Kind::Replace) | (None, _) => Ok(()),
+            (Some(hex), _) => problem(
+                hex.span,
+                "fault::hex",
+                format!("{kind} replaces nothing"),
+                "leave `hex` out, or write `kind: replace`",
+            ),
+        }
+    }
+
     /// The first thing that is said of frames alone.
     fn of_frames(&self) -> Option<(Span, &'static str)> {
         [
@@ -209,6 +301,7 @@ impl Spec {
             (self.nth.as_ref().map(|it| it.span), "nth"),
             (self.last.as_ref().map(|it| it.span), "last"),
             (self.percent.as_ref().map(|it| it.span), "percent"),
+            (self.connection.as_ref().map(|it| it.span), "connection"),
         ]
         .into_iter()
         .find_map(|(span, key)| Some((span?, key)))

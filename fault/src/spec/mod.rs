@@ -12,6 +12,7 @@
 //! ```
 
 mod check;
+pub mod hex;
 mod link;
 mod rate;
 mod say;
@@ -40,8 +41,8 @@ pub const CONNECTIONS_MAX: u32 = 1_000_000;
 /// Something that goes wrong.
 ///
 /// With `port` it happens to what is on the way between two programs, else to a program or a pod.
-/// As soon as one of `frame`, `protocol`, `service`, `method`, `nth`, `last`, `percent` is named,
-/// or the kind is one that only frames know, or the way is `relay`, it happens to frames; otherwise
+/// As soon as one of `frame`, `protocol`, `service`, `method`, `nth`, `last`, `percent`,
+/// `connection` is named, or the kind is one that only frames know, or the way is `relay`, it happens to frames; otherwise
 /// to packets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,7 +107,12 @@ pub struct Spec {
     /// The seed of `percent`, and of what a bad link chooses; 0 where it is not named.
     #[serde(default)]
     pub seed: Option<Spanned<u64>>,
-    /// How much later, for `delay` and `slow`.
+    /// Only frames of the n-th connection that the relay on the leg has carried, counted from 1;
+    /// `nth` and `last` count its frames alone.
+    #[serde(default)]
+    pub connection: Option<Spanned<u64>>,
+    /// How much later, for `delay` and `slow`; for `reorder` how long others overtake, where it is
+    /// not the next one alone.
     #[serde(default)]
     pub by: Option<Spanned<Millis>>,
     /// The byte of the frame, counted from 0, for `truncate` (the first one that is missing) and
@@ -116,6 +122,13 @@ pub struct Spec {
     /// What the byte is combined with by exclusive or, for `flip`; 255 where it is not named.
     #[serde(default)]
     pub mask: Option<Spanned<u8>>,
+    /// The bytes that arrive in place of a frame, for `replace`: two digits each.
+    #[serde(default)]
+    pub hex: Option<Spanned<String>>,
+    /// A frame of a capture that arrives in place of a frame, for `replace`: under the id of the
+    /// one that it stands for, everything else as it was recorded.
+    #[serde(default)]
+    pub recorded: Option<Spanned<Recorded>>,
     /// Connections that are let through, for `limit`.
     #[serde(default)]
     pub connections: Option<Spanned<u32>>,
@@ -162,6 +175,17 @@ pub struct Spec {
     pub way: Option<Spanned<Way>>,
 }
 
+/// A frame of a capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// The capture; in a story `{{here}}` is the story's folder.
+    pub capture: Spanned<String>,
+    /// Which of its whole frames, of those of the sort and protocol that the fault names; counted
+    /// from 1.
+    pub number: Spanned<u64>,
+}
+
 impl Spec {
     /// Reads and checks one. `name` is the file's name, for showing.
     pub fn parse(name: &str, text: &str) -> Result<Spec, Problem> {
@@ -198,9 +222,12 @@ impl Spec {
             last: None,
             percent: None,
             seed: None,
+            connection: None,
             by: None,
             byte: None,
             mask: None,
+            hex: None,
+            recorded: None,
             connections: None,
             what: None,
             methods: Vec::new(),
@@ -227,6 +254,7 @@ impl Spec {
             || self.nth.is_some()
             || self.last.is_some()
             || self.percent.is_some()
+            || self.connection.is_some()
             || self.way.is_some_and(|way| way.value == Way::Relay);
         match self.kind.value.dependency() {
             Dependency::Program => Subject::Program,
@@ -358,6 +386,22 @@ mod tests {
             "{kind: drop, from: app, port: 12199, way: relay}",
             "drop frames from the app, port 12199",
         );
+        check(
+            "{kind: flip, byte: 9, mask: 3, port: 12200, frame: request, method: hello, connection: 2}",
+            "flip byte 9 by 0x03 of request frames of hello on connection 2, port 12200",
+        );
+        check(
+            "{kind: replace, hex: \"0d 00\", port: 12199, from: app, nth: 2}",
+            "replace by 2 bytes frames number 2 from the app, port 12199",
+        );
+        check(
+            "{kind: replace, port: 12199, from: app, recorded: {capture: a.pcap, number: 3}}",
+            "replace by frame 3 of a.pcap frames from the app, port 12199",
+        );
+        check(
+            "{kind: truncate, byte: 21, port: 12199, percent: 10, seed: 4}",
+            "truncate at byte 21 frames, 10 % of them by seed 4, port 12199",
+        );
         check("{kind: pause, pod: server}", "pause the app, pod server");
         check("{kind: full, folder: /var/log}", "full disk at /var/log");
         check(
@@ -402,6 +446,31 @@ mod tests {
         );
         code("{kind: delay, port: 1}", "fault::no_time");
         code("{kind: flip, port: 1}", "fault::no_byte");
+        code("{kind: flip, port: 1, byte: 1, mask: 0}", "fault::mask");
+        code("{kind: drop, port: 1, mask: 3}", "fault::mask");
+        code(
+            "{kind: drop, frame: request, port: 1, byte: 3}",
+            "fault::no_byte",
+        );
+        code("{kind: replace, port: 1}", "fault::hex");
+        let recorded = "recorded: {capture: a.pcap, number: 1}";
+        code(
+            &format!("{{kind: drop, port: 1, {recorded}}}"),
+            "fault::hex",
+        );
+        code(
+            &format!("{{kind: replace, port: 1, hex: \"00\", {recorded}}}"),
+            "fault::hex",
+        );
+        code(
+            "{kind: replace, port: 1, recorded: {capture: a.pcap, number: 0}}",
+            "fault::number",
+        );
+        code("{kind: replace, port: 1, hex: 0xyz}", "fault::hex");
+        code("{kind: drop, port: 1, hex: \"00\"}", "fault::hex");
+        code("{kind: drop, port: 1, connection: 0}", "fault::number");
+        code("{kind: kill, connection: 1}", "fault::not_frames");
+        code("{kind: drop, port: 1, nth: 1, seed: 3}", "fault::percent");
         code("{kind: drop, port: 1, nth: 0}", "fault::number");
         code("{kind: drop, port: 1, nth: 3, last: 2}", "fault::number");
         code("{kind: drop, port: 1, percent: 101}", "fault::percent");

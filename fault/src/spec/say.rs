@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Listener, Spec, Subject};
+use super::{Kind, Listener, Spec, Subject, hex};
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,12 +19,19 @@ impl fmt::Display for Spec {
                 }
             }
             Subject::Frames => {
+                self.bytes(f)?;
                 if let Some(protocol) = self.protocol {
                     write!(f, " {protocol}")?;
                 }
                 match self.frame {
                     Some(frame) => write!(f, " {frame} frames")?,
                     None => f.write_str(" frames")?,
+                }
+                for called in [&self.service, &self.method].into_iter().flatten() {
+                    write!(f, " of {called}")?;
+                }
+                if let Some(connection) = self.connection {
+                    write!(f, " on connection {connection}")?;
                 }
                 match self.span() {
                     (1, None) => {}
@@ -34,6 +41,9 @@ impl fmt::Display for Spec {
                 }
                 if let Some(percent) = self.percent {
                     write!(f, ", {percent} % of them")?;
+                    if let Some(seed) = self.seed {
+                        write!(f, " by seed {seed}")?;
+                    }
                 }
             }
             Subject::Program => write!(f, " the {}", self.program)?,
@@ -72,5 +82,29 @@ impl fmt::Display for Spec {
             write!(f, ", pod {pod}")?;
         }
         Ok(())
+    }
+}
+
+impl Spec {
+    /// Which byte, or which bytes in place of the frame.
+    fn bytes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind.value, self.byte, &self.hex) {
+            (Kind::Truncate, Some(byte), _) => write!(f, " at byte {byte}"),
+            (Kind::Flip, Some(byte), _) => {
+                let mask = self.mask.map_or(u8::MAX, |mask| mask.value);
+                write!(f, " byte {byte} by {mask:#04x} of")
+            }
+            (Kind::Replace, _, Some(text)) => {
+                let len = hex::bytes(text).map_or(0, |bytes| bytes.len());
+                write!(f, " by {len} bytes")
+            }
+            (Kind::Replace, _, None) => match &self.recorded {
+                Some(recorded) => {
+                    write!(f, " by frame {} of {}", recorded.number, recorded.capture)
+                }
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 }

@@ -14,16 +14,18 @@ words! {
         Cut = "cut",
         /// The pod's link is a bad one: late, lossy, narrow.
         Link = "link",
-        /// Frames wait.
+        /// Frames wait, and what follows them on their way.
         Delay = "delay",
         /// Frames come twice.
         Duplicate = "duplicate",
-        /// Frames change places with the next one.
+        /// Frames change places with the next one, or are overtaken for a time.
         Reorder = "reorder",
         /// A frame is cut, and its connection closed.
         Truncate = "truncate",
         /// A byte of a frame is another.
         Flip = "flip",
+        /// Other bytes arrive in place of a frame.
+        Replace = "replace",
         /// The connection is closed after the frame.
         Close = "close",
         /// Neither the frame nor what follows arrives, and nothing is lost.
@@ -89,6 +91,7 @@ impl Kind {
             | Kind::Reorder
             | Kind::Truncate
             | Kind::Flip
+            | Kind::Replace
             | Kind::Close
             | Kind::Stall => Dependency::Frames,
             Kind::Mute => Dependency::App,
@@ -125,6 +128,7 @@ impl Kind {
             Kind::Reorder => "frames change places",
             Kind::Truncate => "a frame is cut, and its connection closed",
             Kind::Flip => "a byte of a frame is another",
+            Kind::Replace => "other bytes arrive in place of a frame",
             Kind::Close => "the connection is closed after the frame",
             Kind::Stall => "neither the frame nor what follows arrives, and nothing is lost",
             Kind::Mute => "neither the frame nor what follows arrives; an app does not answer",

@@ -8,7 +8,10 @@ use meshproof_wire::decoder::{Decoder, Detail, Limits, Start};
 use meshproof_wire::detect::Verdict;
 use meshproof_wire::{Head, Protocol};
 
-use super::rule::{Account, Direction, Harm, RuleId};
+use super::account::{Account, Class, Comes, RuleId};
+use super::called::Calls;
+use super::harm::{Harm, Overtaken};
+use super::rule::{Direction, Who};
 
 /// Bytes that are held back until their frame is whole; a longer frame goes on as it comes, and
 /// cannot be harmed.
@@ -18,13 +21,12 @@ pub const HELD_BYTES_MAX: usize = 16 << 20;
 const OUT_BYTES_MAX: usize = 1 << 20;
 
 /// What a lane is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     Flowing,
-    /// Nothing goes on; the frame that did it stands in front of what is held, and has this
-    /// length.
-    Stalled(RuleId, usize),
-    Muted(RuleId),
+    /// Nothing goes on, as long as one of these rules is in force; the frame that did it stands in
+    /// front of what is held.
+    Stalled(Vec<RuleId>, Front),
     /// What is to be written is the last.
     Cut,
 }
@@ -34,6 +36,50 @@ enum State {
 struct Met {
     head: Head,
     offset: u64,
+}
+
+/// A frame that stands in front of what is held, and what is to be done to it.
+#[derive(Debug)]
+struct Front {
+    head: Head,
+    len: usize,
+    harms: Vec<(RuleId, Harm)>,
+}
+
+/// Bytes that go on later: at the latest of these times whose rule is in force.
+#[derive(Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    until: Vec<(RuleId, Nanos)>,
+}
+
+impl Piece {
+    fn due(&self) -> Option<Nanos> {
+        self.until.iter().map(|(_, due)| *due).max()
+    }
+
+    /// Whether it may go: its time has come, or the rules that held it are healed.
+    fn is_ripe(&mut self, now: Nanos, account: &Account) -> bool {
+        self.until.retain(|(id, _)| account.in_force(*id));
+        self.due().is_none_or(|due| due <= now)
+    }
+}
+
+/// A frame that others overtake.
+#[derive(Debug)]
+struct Aside {
+    piece: Piece,
+    class: Class,
+    /// Rules that put it aside, and for how long; no time: until the next one has gone.
+    by: Vec<(RuleId, Option<Nanos>)>,
+    overtaken: bool,
+}
+
+/// What a lane is told with everything that it does.
+pub(super) struct Sight<'a> {
+    pub(super) account: &'a mut Account,
+    pub(super) calls: &'a mut Calls,
+    pub(super) who: &'a Who,
 }
 
 /// One direction.
@@ -46,11 +92,15 @@ pub(super) struct Lane {
     base: u64,
     met: VecDeque<Met>,
     state: State,
+    /// Rules that let nothing arrive.
+    muted: Vec<RuleId>,
     /// What goes on, and how much of it has gone.
     out: Vec<u8>,
     gone: usize,
-    /// Frames that go on later, and when; in the order of their coming.
-    late: Vec<(Nanos, Vec<u8>)>,
+    /// What goes on later, in its order: a frame that is late, and all behind it.
+    late: VecDeque<Piece>,
+    /// What others overtake.
+    aside: Vec<Aside>,
     /// Nothing comes any more.
     ended: bool,
 }
@@ -64,9 +114,11 @@ impl Lane {
             base: 0,
             met: VecDeque::new(),
             state: State::Flowing,
+            muted: Vec::new(),
             out: Vec::new(),
             gone: 0,
-            late: Vec::new(),
+            late: VecDeque::new(),
+            aside: Vec::new(),
             ended: false,
         }
     }
@@ -84,9 +136,9 @@ impl Lane {
     }
 
     /// Takes bytes.
-    pub(super) fn take(&mut self, now: Nanos, bytes: &[u8], account: &mut Account) {
-        account.bytes_in += bytes.len() as u64;
-        if self.state == State::Cut {
+    pub(super) fn take(&mut self, now: Nanos, bytes: &[u8], sight: &mut Sight<'_>) {
+        sight.account.bytes_in += bytes.len() as u64;
+        if self.is_cut() {
             return;
         }
         self.held.extend_from_slice(bytes);
@@ -97,11 +149,11 @@ impl Lane {
                 offset: decoded.offset,
             });
         });
-        self.settle(now, account);
+        self.settle(now, sight);
     }
 
     /// Nothing comes any more.
-    pub(super) fn end(&mut self, now: Nanos, account: &mut Account) {
+    pub(super) fn end(&mut self, now: Nanos, sight: &mut Sight<'_>) {
         self.ended = true;
         let met = &mut self.met;
         self.decoder.finish(&mut |decoded| {
@@ -113,25 +165,18 @@ impl Lane {
                 });
             }
         });
-        self.settle(now, account);
+        self.settle(now, sight);
     }
 
     /// Decides about what was met: after bytes came, time went by, or rules changed.
-    pub(super) fn settle(&mut self, now: Nanos, account: &mut Account) {
-        match self.state {
-            State::Stalled(id, len) if !account.in_force(id) => {
-                self.state = State::Flowing;
-                self.pass(len);
-            }
-            State::Muted(id) if !account.in_force(id) => self.state = State::Flowing,
-            _ => {}
-        }
-        self.ripen(now);
-        while !matches!(self.state, State::Stalled(..) | State::Cut) {
+    pub(super) fn settle(&mut self, now: Nanos, sight: &mut Sight<'_>) {
+        self.muted.retain(|id| sight.account.in_force(*id));
+        self.resume(now, sight);
+        while matches!(self.state, State::Flowing) {
             let Some(met) = self.met.pop_front() else {
                 break;
             };
-            self.decide(&met, now, account);
+            self.decide(&met, now, sight);
         }
         let all = self.held.len();
         match self.state {
@@ -141,12 +186,29 @@ impl Lane {
                 self.met.clear();
             }
             // Of a frame that is not whole nobody knows yet whether a rule is meant.
-            State::Flowing | State::Muted(_) => {
-                let unminded = self.state == State::Flowing && !account.minds(self.direction);
+            State::Flowing => {
+                let minded = sight.account.minds(sight.who, self.direction);
+                let unminded = self.muted.is_empty() && !minded;
                 if self.ended || unminded || self.is_opaque() || all > HELD_BYTES_MAX {
                     self.pass(all);
                 }
             }
+        }
+        self.come_back(now, sight);
+        self.ripen(now, sight);
+    }
+
+    /// Goes on where a stall is healed.
+    fn resume(&mut self, now: Nanos, sight: &mut Sight<'_>) {
+        let State::Stalled(by, _) = &mut self.state else {
+            return;
+        };
+        by.retain(|id| sight.account.in_force(*id));
+        if !by.is_empty() {
+            return;
+        }
+        if let State::Stalled(_, front) = std::mem::replace(&mut self.state, State::Flowing) {
+            self.act(front, now, sight);
         }
     }
 
@@ -159,57 +221,189 @@ impl Lane {
         !framed || self.decoder.held_since().is_some()
     }
 
-    fn decide(&mut self, met: &Met, now: Nanos, account: &mut Account) {
-        let mut harm = account.meet(self.direction, &met.head, now);
-        if let State::Muted(id) = self.state {
-            if harm.is_none_or(|(other, _)| other != id) {
-                account.harms(id, now);
-            }
-            harm = Some((id, Harm::Mute));
-        }
+    fn decide(&mut self, met: &Met, now: Nanos, sight: &mut Sight<'_>) {
         let Some(before) = met.offset.checked_sub(self.base) else {
             // Its front went on already, for want of a rule or of room: the rest goes too.
+            sight.account.count(Class::of(self.direction, &met.head));
             let end = (met.offset + met.head.len).saturating_sub(self.base);
             return self.pass(usize::try_from(end).unwrap_or(usize::MAX));
         };
         // What stands between two frames is none. Both lengths are of bytes that are held.
         self.pass(before as usize);
         let len = (met.head.len as usize).min(self.held.len());
-        let Some((id, harm)) = harm else {
-            return self.pass(len);
+        let called = match sight.account.names_calls() {
+            true => {
+                let frame = self.held.get(..len).unwrap_or_default();
+                sight.calls.of(self.direction, &met.head, frame)
+            }
+            false => None,
         };
-        match harm {
-            Harm::Drop => drop(self.take_out(len)),
-            Harm::Delay(by) => {
-                let frame = self.take_out(len);
-                self.late.push((now + by, frame));
-            }
-            Harm::Duplicate => {
-                let frame = self.take_out(len);
-                self.out.extend_from_slice(&frame);
-                self.out.extend_from_slice(&frame);
-            }
-            Harm::Truncate { bytes } => {
-                self.pass(usize::try_from(bytes).unwrap_or(usize::MAX).min(len));
-                self.state = State::Cut;
-            }
-            Harm::Close => {
-                self.pass(len);
-                self.state = State::Cut;
-            }
-            Harm::Stall => self.state = State::Stalled(id, len),
-            Harm::Mute => {
-                self.state = State::Muted(id);
-                self.take_out(len);
+        let harms = sight.account.meet(&Comes {
+            who: sight.who,
+            direction: self.direction,
+            head: &met.head,
+            called: called.as_deref(),
+        });
+        let front = Front {
+            head: met.head,
+            len,
+            harms,
+        };
+        let stalls = |(id, harm): &(RuleId, Harm)| (*harm == Harm::Stall).then_some(*id);
+        let by: Vec<RuleId> = front.harms.iter().filter_map(stalls).collect();
+        if by.is_empty() {
+            return self.act(front, now, sight);
+        }
+        for id in &by {
+            let class = Class::of(self.direction, &front.head);
+            sight.account.harms(*id, class, now);
+        }
+        self.state = State::Stalled(by, front);
+    }
+
+    /// Does to the frame in front what is to be done to it, of what is still in force.
+    fn act(&mut self, front: Front, now: Nanos, sight: &mut Sight<'_>) {
+        let Front {
+            head,
+            len,
+            mut harms,
+        } = front;
+        let class = Class::of(self.direction, &head);
+        harms.retain(|(id, harm)| *harm != Harm::Stall && sight.account.in_force(*id));
+        let mut frame = self.take_out(len);
+        for (id, harm) in &harms {
+            if *harm == Harm::Mute && !self.muted.contains(id) {
+                self.muted.push(*id);
             }
         }
+        let drops = harms.iter().filter(|(_, harm)| *harm == Harm::Drop);
+        let mut lost_by = self.muted.clone();
+        lost_by.extend(drops.map(|(id, _)| *id));
+        for id in &lost_by {
+            sight.account.harms(*id, class, now);
+        }
+        if lost_by.is_empty() {
+            let mut piece = Piece {
+                bytes: Vec::new(),
+                until: Vec::new(),
+            };
+            let mut copies = 1;
+            let mut cut = None;
+            let mut overtaken = Vec::new();
+            for (id, harm) in &harms {
+                match harm {
+                    Harm::Flip { byte, mask } => {
+                        let byte = usize::try_from(*byte).ok();
+                        match byte.and_then(|at| frame.get_mut(at)) {
+                            Some(byte) => *byte ^= mask,
+                            // It has no such byte, and was not harmed.
+                            None => continue,
+                        }
+                    }
+                    Harm::Replace(by) => frame = by.in_place_of(&head).to_vec(),
+                    Harm::Duplicate => copies += 1,
+                    Harm::Delay(by) => piece.until.push((*id, now + *by)),
+                    Harm::Truncate { bytes } => {
+                        let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
+                        cut = Some(cut.map_or(bytes, |cut: usize| cut.min(bytes)));
+                    }
+                    Harm::Reorder(by) => {
+                        let until = match by {
+                            Overtaken::ByNext => None,
+                            Overtaken::For(time) => Some(now + *time),
+                        };
+                        overtaken.push((*id, until));
+                        // It counts when somebody has overtaken it.
+                        continue;
+                    }
+                    Harm::Close | Harm::Drop | Harm::Stall | Harm::Mute => continue,
+                }
+                sight.account.harms(*id, class, now);
+            }
+            match cut {
+                Some(bytes) => {
+                    self.bring_back_all();
+                    frame.truncate(bytes);
+                    piece.bytes = frame;
+                    self.late.push_back(piece);
+                    self.state = State::Cut;
+                }
+                None => {
+                    piece.bytes = frame.repeat(copies);
+                    let waits = self.waits_for_next();
+                    if overtaken.is_empty() || waits {
+                        self.late.push_back(piece);
+                        self.overtake(now, sight);
+                    } else {
+                        self.aside.push(Aside {
+                            piece,
+                            class,
+                            by: overtaken,
+                            overtaken: false,
+                        });
+                    }
+                }
+            }
+        }
+        for (id, _) in harms.iter().filter(|(_, harm)| *harm == Harm::Close) {
+            sight.account.harms(*id, class, now);
+            self.bring_back_all();
+            self.state = State::Cut;
+        }
+    }
+
+    /// Whether a frame is aside until the next one has gone: this one is it, whatever rules say.
+    fn waits_for_next(&self) -> bool {
+        let waits = |aside: &Aside| aside.by.iter().any(|(_, until)| until.is_none());
+        self.aside.iter().any(waits)
+    }
+
+    /// A frame has gone on: it has overtaken those that are aside, and some wait no longer.
+    fn overtake(&mut self, now: Nanos, sight: &mut Sight<'_>) {
+        for aside in &mut self.aside {
+            if !std::mem::replace(&mut aside.overtaken, true) {
+                for (id, _) in &aside.by {
+                    sight.account.harms(*id, aside.class, now);
+                }
+            }
+            aside.by.retain(|(_, until)| until.is_some());
+        }
+        self.come_back(now, sight);
+    }
+
+    /// What is aside goes on where its time has come, its rules are healed, or nobody comes who
+    /// could overtake it.
+    fn come_back(&mut self, now: Nanos, sight: &Sight<'_>) {
+        let over = self.ended && self.held.is_empty();
+        for mut aside in std::mem::take(&mut self.aside) {
+            aside.by.retain(|(id, until)| {
+                let waits = match until {
+                    None => !over,
+                    Some(until) => *until > now,
+                };
+                waits && sight.account.in_force(*id)
+            });
+            match aside.by.is_empty() {
+                true => self.late.push_back(aside.piece),
+                false => self.aside.push(aside),
+            }
+        }
+    }
+
+    /// What is aside goes on at once: nothing comes behind it.
+    fn bring_back_all(&mut self) {
+        let aside = std::mem::take(&mut self.aside);
+        self.late.extend(aside.into_iter().map(|aside| aside.piece));
     }
 
     /// The first bytes that are held go on, unless nothing does.
     fn pass(&mut self, len: usize) {
         let bytes = self.take_out(len);
-        if !matches!(self.state, State::Muted(_)) {
-            self.out.extend_from_slice(&bytes);
+        if self.muted.is_empty() && !bytes.is_empty() {
+            self.late.push_back(Piece {
+                bytes,
+                until: Vec::new(),
+            });
         }
     }
 
@@ -220,27 +414,23 @@ impl Lane {
         std::mem::replace(&mut self.held, rest)
     }
 
-    /// Frames whose time has come go on.
-    fn ripen(&mut self, now: Nanos) {
-        if self.state == State::Cut {
-            self.late.clear();
-        }
-        if !self.late.iter().any(|(due, _)| *due <= now) {
-            return;
-        }
-        let all = std::mem::take(&mut self.late);
-        let (mut ripe, late): (Vec<_>, Vec<_>) = all.into_iter().partition(|(due, _)| *due <= now);
-        self.late = late;
-        // Stable: what was to come at one time comes in its order.
-        ripe.sort_by_key(|(due, _)| *due);
-        for (_, frame) in ripe {
-            self.out.extend_from_slice(&frame);
+    /// What may go on does, up to the first that may not: the order holds.
+    fn ripen(&mut self, now: Nanos, sight: &Sight<'_>) {
+        while let Some(first) = self.late.front_mut() {
+            if !first.is_ripe(now, sight.account) {
+                return;
+            }
+            if let Some(piece) = self.late.pop_front() {
+                self.out.extend_from_slice(&piece.bytes);
+            }
         }
     }
 
     /// When [`Lane::settle`] has to be called, though nothing comes.
     pub(super) fn due(&self) -> Option<Nanos> {
-        self.late.iter().map(|(due, _)| *due).min()
+        let asides = self.aside.iter().flat_map(|aside| &aside.by);
+        let late = self.late.front().and_then(Piece::due);
+        asides.filter_map(|(_, until)| *until).chain(late).min()
     }
 
     /// What is to be written.
@@ -260,11 +450,13 @@ impl Lane {
 
     /// Whether more is to be read from who sends.
     pub(super) fn wants(&self) -> bool {
-        let late: usize = self.late.iter().map(|(_, frame)| frame.len()).sum();
+        let aside = self.aside.iter().map(|aside| &aside.piece);
+        let waiting = self.late.iter().chain(aside);
+        let waiting: usize = waiting.map(|piece| piece.bytes.len()).sum();
         !self.ended
-            && !matches!(self.state, State::Stalled(..) | State::Cut)
+            && matches!(self.state, State::Flowing)
             && self.out().len() < OUT_BYTES_MAX
-            && late < HELD_BYTES_MAX
+            && waiting < HELD_BYTES_MAX
     }
 
     /// Whether all that will ever go on has gone.
@@ -272,250 +464,16 @@ impl Lane {
         let over = match self.state {
             State::Cut => true,
             State::Stalled(..) => false,
-            State::Flowing | State::Muted(_) => self.ended && self.held.is_empty(),
+            State::Flowing => self.ended && self.held.is_empty(),
         };
-        over && self.out().is_empty() && self.late.is_empty()
+        over && self.out().is_empty() && self.late.is_empty() && self.aside.is_empty()
     }
 
     /// Whether a rule closes the connection, as soon as this is done.
     pub(super) fn is_cut(&self) -> bool {
-        self.state == State::Cut
+        matches!(self.state, State::Cut)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use meshproof_wire::bolt::{Version, heartbeat, heartbeat_ack};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::relay::rule::{Rule, Sort};
-
-    /// Heartbeats 1 to 4, in turn asking and answering.
-    fn frames() -> Vec<Vec<u8>> {
-        (1..=4)
-            .map(|id| match id % 2 {
-                1 => heartbeat(Version::V1, id).to_vec(),
-                _ => heartbeat_ack(Version::V2_CRC, id).to_vec(),
-            })
-            .collect()
-    }
-
-    struct Under {
-        lane: Lane,
-        account: Account,
-        rule: RuleId,
-        came: Vec<u8>,
-    }
-
-    impl Under {
-        fn of(rule: Rule) -> Under {
-            let mut account = Account::default();
-            let rule = account.add(rule).unwrap();
-            Under {
-                lane: Lane::new(Direction::Forth),
-                account,
-                rule,
-                came: Vec::new(),
-            }
-        }
-
-        fn take(&mut self, at: u64, bytes: &[u8]) -> &mut Under {
-            self.lane.take(Nanos(at), bytes, &mut self.account);
-            self.drain()
-        }
-
-        fn settle(&mut self, at: u64) -> &mut Under {
-            self.lane.settle(Nanos(at), &mut self.account);
-            self.drain()
-        }
-
-        fn end(&mut self, at: u64) -> &mut Under {
-            self.lane.end(Nanos(at), &mut self.account);
-            self.drain()
-        }
-
-        fn heal(&mut self, at: u64) -> &mut Under {
-            self.account.heal(self.rule).unwrap();
-            self.settle(at)
-        }
-
-        fn drain(&mut self) -> &mut Under {
-            self.came.extend_from_slice(self.lane.out());
-            let len = self.lane.out().len();
-            self.lane.wrote(len, &mut self.account);
-            self
-        }
-
-        fn harmed(&self) -> u64 {
-            self.account.rule(self.rule).unwrap().harmed
-        }
-    }
-
-    fn third(harm: Harm) -> Rule {
-        Rule {
-            first: 3,
-            last: Some(3),
-            ..Rule::new(harm)
-        }
-    }
-
-    /// What comes of four frames, fed so many bytes at a time, where a rule harms the third.
-    #[track_caller]
-    fn check(harm: Harm, expected: &[&[u8]]) {
-        for piece in [1, 7, 22, 1000] {
-            let mut under = Under::of(third(harm));
-            for bytes in frames().concat().chunks(piece) {
-                under.take(0, bytes);
-            }
-            assert_eq!(under.came, expected.concat(), "{harm} by {piece}");
-            assert_eq!(under.harmed(), 1, "{harm} by {piece}");
-        }
-    }
-
-    #[test]
-    fn one_frame_is_harmed_and_the_others_pass() {
-        let all = frames();
-        let [one, two, three, four] = all.each_slice();
-        check(Harm::Drop, &[one, two, four]);
-        check(Harm::Duplicate, &[one, two, three, three, four]);
-        check(Harm::Delay(Duration::from_secs(1)), &[one, two, four]);
-        check(Harm::Truncate { bytes: 5 }, &[one, two, &three[..5]]);
-        check(Harm::Truncate { bytes: 500 }, &[one, two, three]);
-        check(Harm::Close, &[one, two, three]);
-        check(Harm::Stall, &[one, two]);
-    }
-
-    trait Four {
-        fn each_slice(&self) -> [&[u8]; 4];
-    }
-
-    impl Four for Vec<Vec<u8>> {
-        fn each_slice(&self) -> [&[u8]; 4] {
-            std::array::from_fn(|at| self[at].as_slice())
-        }
-    }
-
-    #[test]
-    fn a_mute_lasts_until_it_is_healed() {
-        let all = frames();
-        let mut under = Under::of(Rule {
-            sorts: vec![Sort::Heartbeat],
-            ..third(Harm::Mute)
-        });
-        under.take(0, &all.concat());
-        assert_eq!(
-            (under.harmed(), under.came.len()),
-            (2, all[..2].concat().len())
-        );
-        assert!(under.lane.wants(), "what is muted is read");
-        // It comes whole where the mute ends within it.
-        under.take(1, &all[0][..9]).heal(2).take(3, &all[0][9..]);
-        assert_eq!(under.came, [&all[..2].concat()[..], &all[0]].concat());
-    }
-
-    #[test]
-    fn a_stall_loses_nothing() {
-        let all = frames();
-        let mut under = Under::of(third(Harm::Stall));
-        under.take(0, &all.concat());
-        assert!(!under.lane.wants(), "what is stalled is not read");
-        assert_eq!(under.came, all[..2].concat());
-        under.end(1);
-        assert!(!under.lane.is_done());
-        under.heal(2);
-        assert_eq!(under.came, all.concat());
-        assert!(under.lane.is_done());
-        assert_eq!(under.account.frames(Direction::Forth, Sort::Heartbeat), 4);
-    }
-
-    #[test]
-    fn what_is_late_comes_at_its_time_and_before_the_end() {
-        let all = frames();
-        let mut under = Under::of(third(Harm::Delay(Duration::from_nanos(50))));
-        under.take(100, &all.concat()).end(101);
-        assert_eq!(under.lane.due(), Some(Nanos(150)));
-        assert!(!under.lane.is_done());
-        under.settle(149);
-        let overtaken = [&all[0][..], &all[1], &all[3]].concat();
-        assert_eq!(under.came, overtaken);
-        under.settle(150);
-        assert_eq!(under.came, [&overtaken[..], &all[2]].concat());
-        assert!(under.lane.is_done());
-    }
-
-    #[test]
-    fn a_cut_lane_is_over() {
-        let mut under = Under::of(third(Harm::Close));
-        under.take(0, &frames().concat()).take(1, b"more");
-        assert!(under.lane.is_cut() && under.lane.is_done() && !under.lane.wants());
-        assert_eq!(under.came, frames()[..3].concat());
-    }
-
-    #[test]
-    fn a_frame_in_parts_goes_on_at_once_when_nobody_minds() {
-        let mut under = Under::of(Rule::new(Harm::Drop));
-        under.heal(0).take(1, &frames()[0][..3]);
-        assert_eq!(under.came.len(), 3);
-        // A rule that comes in the middle of a frame does not tear it.
-        under.rule = under.account.add(Rule::new(Harm::Drop)).unwrap();
-        let rest = [&frames()[0][3..], &frames()[1]].concat();
-        under.take(2, &rest);
-        assert_eq!(under.came, frames()[0]);
-        // It counts as met, and as harmed, by who had the whole of it in view.
-        assert_eq!(under.account.rule(under.rule).unwrap().met, 2);
-    }
-
-    #[test]
-    fn what_is_no_frame_passes() {
-        let mut under = Under::of(Rule::new(Harm::Drop));
-        let text = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(3);
-        for bytes in text.chunks(5) {
-            under.take(0, bytes);
-        }
-        under.end(1);
-        assert_eq!(under.came, text);
-        assert!(under.lane.is_done());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
-
-        /// Frames, damage and everything else come out as they went in, where no rule is met.
-        #[test]
-        fn what_no_rule_means_is_passed_on_unchanged(
-            pieces in prop::collection::vec(
-                prop_oneof![
-                    (1u32..9).prop_map(|id| heartbeat(Version::V1, id).to_vec()),
-                    (1u32..9).prop_map(|id| heartbeat_ack(Version::V2_CRC, id).to_vec()),
-                    prop::collection::vec(any::<u8>(), 0..40),
-                ],
-                0..12,
-            ),
-            cuts in prop::collection::vec(1usize..50, 1..20),
-        ) {
-            let bytes = pieces.concat();
-            let mut under = Under::of(Rule {
-                direction: Some(Direction::Forth),
-                sorts: vec![Sort::Goaway, Sort::Unknown, Sort::Request, Sort::Oneway, Sort::Response],
-                first: u64::MAX,
-                ..Rule::new(Harm::Drop)
-            });
-            let mut rest = bytes.as_slice();
-            for cut in cuts.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (front, back) = rest.split_at((*cut).min(rest.len()));
-                under.take(0, front);
-                rest = back;
-            }
-            under.end(1);
-            prop_assert!(under.lane.is_done());
-            prop_assert_eq!(&under.came, &bytes);
-            prop_assert_eq!(under.account.bytes_in, under.account.bytes_out);
-        }
-    }
-}
+mod tests;

@@ -28,6 +28,11 @@
 //! # }
 //! ```
 
+mod account;
+mod called;
+#[cfg(test)]
+mod exact;
+mod harm;
 mod lane;
 mod pump;
 mod rule;
@@ -45,10 +50,11 @@ use crate::environment::{Dialer, Environment};
 
 use pump::Pump;
 
+pub use account::{Account, Applied, Class, HEALED_MAX, RULES_MAX, RuleId};
+pub use called::REMEMBERED_MAX;
+pub use harm::{Harm, Overtaken, Replacement};
 pub use lane::HELD_BYTES_MAX;
-pub use rule::{
-    Account, Applied, Class, Direction, HEALED_MAX, Harm, RULES_MAX, Rule, RuleId, Sort,
-};
+pub use rule::{Direction, Rule, Share, Sort};
 
 /// Connections that a relay carries at a time; more are reset.
 pub const CONNECTIONS_MAX: usize = 4096;

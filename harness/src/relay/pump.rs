@@ -14,8 +14,10 @@ use meshproof_sys::socket::{is_exhausted, reset_on_close};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::lane::Lane;
-use super::rule::{Account, Direction};
+use super::account::Account;
+use super::called::Calls;
+use super::lane::{Lane, Sight};
+use super::rule::{Direction, Who};
 use super::{CONNECTIONS_MAX, Leg, Shared};
 
 /// A connect takes no longer.
@@ -152,6 +154,8 @@ struct Connection {
     acceptor: End,
     forth: Lane,
     back: Lane,
+    who: Who,
+    calls: Calls,
 }
 
 /// What becomes of a connection.
@@ -173,12 +177,19 @@ impl Connection {
             acceptor,
             forth,
             back,
+            who,
+            calls,
         } = self;
-        let moved = carry(forth, opener, acceptor, (now, account, space)).and_then(|()| {
+        let mut sight = Sight {
+            account,
+            calls,
+            who,
+        };
+        let moved = carry(forth, opener, acceptor, (now, &mut sight, space)).and_then(|()| {
             if let Some(protocol) = forth.protocol() {
                 back.answers(protocol);
             }
-            carry(back, acceptor, opener, (now, account, space))
+            carry(back, acceptor, opener, (now, &mut sight, space))
         });
         let cut = |lane: &Lane| lane.is_cut() && lane.is_done();
         if cut(forth) || cut(back) || forth.is_done() && back.is_done() {
@@ -207,21 +218,21 @@ fn carry(
     lane: &mut Lane,
     from: &mut End,
     to: &mut End,
-    (now, account, space): (Nanos, &mut Account, &mut [u8]),
+    (now, sight, space): (Nanos, &mut Sight<'_>, &mut [u8]),
 ) -> io::Result<()> {
-    lane.settle(now, account);
+    lane.settle(now, sight);
     // Once: others are to have their turn, and epoll tells of what is left.
     if lane.wants() {
         match from.stream.read(space) {
-            Ok(0) => lane.end(now, account),
-            Ok(read) => lane.take(now, space.get(..read).unwrap_or_default(), account),
+            Ok(0) => lane.end(now, sight),
+            Ok(read) => lane.take(now, space.get(..read).unwrap_or_default(), sight),
             Err(error) if waits(&error) => {}
             Err(error) => return Err(error),
         }
     }
     while !lane.out().is_empty() {
         match to.stream.write(lane.out()) {
-            Ok(wrote) => lane.wrote(wrote, account),
+            Ok(wrote) => lane.wrote(wrote, sight.account),
             Err(error) if waits(&error) => break,
             Err(error) => return Err(error),
         }
@@ -302,6 +313,10 @@ impl Pump {
 
     fn arrive(&mut self, (opener, acceptor): Pair) {
         self.last += 1;
+        let who = Who {
+            connection: self.last,
+            opener: opener.peer_addr().ok(),
+        };
         // Tokens 0 and 1 are nobody's.
         let token = self.last * 2;
         let ends = End::new(opener, Token(token))
@@ -315,6 +330,8 @@ impl Pump {
             acceptor,
             forth: Lane::new(Direction::Forth),
             back: Lane::new(Direction::Back),
+            who,
+            calls: Calls::default(),
         };
         self.connections.insert(self.last, connection);
     }
@@ -329,6 +346,7 @@ impl Pump {
             return;
         }
         account.open = account.open.saturating_sub(1);
+        account.forget(number);
         drop(account);
         for end in [&mut connection.opener, &mut connection.acceptor] {
             match fate {

@@ -307,7 +307,7 @@ impl Checker<'_> {
                 self.any_pod(&send.from)?;
                 self.any_pod(&send.to)?;
                 self.time(send.within)?;
-                if super::hex::bytes(&send.hex).is_none() {
+                if meshproof_fault::spec::hex::bytes(&send.hex).is_none() {
                     return Err(self.wrong(
                         send.hex.span,
                         "scenario::hex",
@@ -535,8 +535,7 @@ impl Checker<'_> {
                         span,
                         "scenario::fault",
                         format!("no relay of an environment can do `{word}`"),
-                        "relays know drop, delay, duplicate, truncate, close, stall and mute, and \
-                         choose by `from`, `frame`, `protocol`, `nth` and `last`",
+                        "a relay stands in front of who listens in the pod: leave it out",
                     )),
                 };
             }

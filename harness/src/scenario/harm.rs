@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use meshproof_fault::spec::{Sender, Subject};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use meshproof_fault::spec::{Listener, Sender, Subject, Version, hex};
 use meshproof_fault::{Way, backend};
-use meshproof_input::Span;
+use meshproof_input::{Span, Spanned};
 use meshproof_wire::Protocol;
 
 use super::model::{Fault, FaultKind, FrameKind, FrameProtocol};
+use super::recorded;
 use super::stand::{Hall, lock, refused};
 use crate::Error;
-use crate::relay::{Direction, Harm, Rule, Sort};
+use crate::relay::{Direction, Harm, Overtaken, Replacement, Rule, Share, Sort};
 
 /// A kind of frames, as relays know it.
 pub(super) fn sort(frame: FrameKind) -> Sort {
@@ -55,7 +57,10 @@ impl Doer {
             Doer::Relay => vec![Way::Relay],
             Doer::Mesh => vec![Way::Signal],
             Doer::App => vec![Way::AppOrder],
-            Doer::Keeper => backend::all().iter().map(|backend| backend.way()).collect(),
+            Doer::Keeper => {
+                let ways = backend::all().into_iter().map(|backend| backend.way());
+                ways.filter(|way| *way != Way::Relay).collect()
+            }
         }
     }
 }
@@ -90,43 +95,42 @@ pub(super) fn pod(fault: &Fault) -> &str {
     fault.pod.as_ref().map_or("", |pod| pod.as_str())
 }
 
-/// What no relay can do yet, of a fault of frames: the word, with its place.
+/// What no relay can do, of a fault of frames: the word, with its place.
 pub(super) fn beyond_relays(fault: &Fault) -> Option<(Span, &'static str)> {
-    let kind = fault.kind;
-    let of_kind = match kind.value {
-        FaultKind::Reorder | FaultKind::Flip => Some(kind.span),
-        _ => None,
-    };
-    [
-        (of_kind, kind.value.word()),
-        (fault.service.as_ref().map(|it| it.span), "service"),
-        (fault.method.as_ref().map(|it| it.span), "method"),
-        (fault.percent.as_ref().map(|it| it.span), "percent"),
-        (fault.source_port.as_ref().map(|it| it.span), "source_port"),
-        (fault.peer.as_ref().map(|it| it.span), "peer"),
-        (fault.ip.as_ref().map(|it| it.span), "ip"),
-        (fault.listener.as_ref().map(|it| it.span), "listener"),
-    ]
-    .into_iter()
-    .find_map(|(span, word)| Some((span?, word)))
+    let elsewhere = fault
+        .listener
+        .filter(|listener| listener.value == Listener::Elsewhere);
+    elsewhere.map(|it| (it.span, "listener"))
 }
 
-/// The rule of a fault of frames.
-pub(super) fn rule(fault: &Fault) -> Rule {
-    let by = fault
-        .by
-        .map_or(Duration::ZERO, |by| Duration::from_millis(by.value.0));
-    let harm = match fault.kind.value {
-        FaultKind::Delay => Harm::Delay(by),
+/// What is done to each frame.
+fn what(fault: &Fault) -> Harm {
+    let by = fault.by.map(|by| Duration::from_millis(by.value.0));
+    let byte = fault.byte.map(|byte| byte.value);
+    match fault.kind.value {
+        FaultKind::Delay => Harm::Delay(by.unwrap_or_default()),
         FaultKind::Duplicate => Harm::Duplicate,
+        FaultKind::Reorder => Harm::Reorder(by.map_or(Overtaken::ByNext, Overtaken::For)),
         FaultKind::Truncate => Harm::Truncate {
-            bytes: fault.byte.map_or(TRUNCATED_BYTES, |byte| byte.value),
+            bytes: byte.unwrap_or(TRUNCATED_BYTES),
         },
+        FaultKind::Flip => Harm::Flip {
+            byte: byte.unwrap_or_default(),
+            mask: fault.mask.map_or(u8::MAX, |mask| mask.value),
+        },
+        FaultKind::Replace => {
+            let bytes = fault.hex.as_ref().and_then(|text| hex::bytes(text));
+            Harm::Replace(Replacement::Bytes(bytes.unwrap_or_default().into()))
+        }
         FaultKind::Close => Harm::Close,
         FaultKind::Stall => Harm::Stall,
         FaultKind::Mute => Harm::Mute,
         _ => Harm::Drop,
-    };
+    }
+}
+
+/// The rule of a fault of frames.
+pub(super) fn rule(fault: &Fault) -> Rule {
     let direction = fault.sender().map(|sender| match sender {
         Sender::Opener => Direction::Forth,
         Sender::Listener => Direction::Back,
@@ -134,13 +138,27 @@ pub(super) fn rule(fault: &Fault) -> Rule {
     let sorts = fault.frame.map(|frame| sort(frame.value));
     let protocols = fault.protocol.map(|it| protocol(it.value));
     let (first, last) = fault.span();
+    let word = |it: &Option<Spanned<String>>| it.as_ref().map(|it| it.value.clone());
+    let family = fault.ip.map(|version| match version.value {
+        Version::V4 => IpNet::from(Ipv4Net::default()),
+        Version::V6 => IpNet::from(Ipv6Net::default()),
+    });
     Rule {
         direction,
         sorts: sorts.into_iter().collect(),
         protocols: protocols.into_iter().collect(),
+        service: word(&fault.service),
+        method: word(&fault.method),
+        connection: fault.connection.map(|it| it.value),
+        source_port: fault.source_port.map(|it| it.value),
+        peers: fault.peer().into_iter().chain(family).collect(),
         first,
         last,
-        ..Rule::new(harm)
+        share: fault.percent.map(|percent| Share {
+            percent: percent.value,
+            seed: fault.seed.map_or(0, |seed| seed.value),
+        }),
+        ..Rule::new(what(fault))
     }
 }
 
@@ -149,11 +167,18 @@ impl Hall {
     pub(super) fn harm(&self, fault: &Fault) -> Result<(), Error> {
         let (port, pod) = (fault.port.map_or(0, |port| port.value), pod(fault));
         let relay = self.mesh.relay_at(pod, port)?;
-        let put = relay.put(rule(fault))?;
+        let mut rule = rule(fault);
+        if let Some(it) = &fault.recorded {
+            rule.harm = Harm::Replace(Replacement::Frame(recorded::frame(it, &rule)?));
+        }
         self.mesh.note(
-            "harness",
-            format!("{} on the leg to {port} of {pod}", rule(fault)),
+            "fault",
+            format!(
+                "{}: {rule}, by the relay on the leg to {port} of {pod}",
+                id(fault)
+            ),
         );
+        let put = relay.put(rule)?;
         lock(&self.rules).insert(id(fault).to_owned(), put);
         Ok(())
     }
@@ -164,14 +189,14 @@ impl Hall {
         let rule = lock(&self.rules).remove(name);
         let rule = rule.ok_or_else(|| refused(format!("fault `{name}` is not in force")))?;
         let applied = self.mesh.relay_at(pod(fault), port)?.heal(rule)?;
-        if applied.harmed == 0 {
-            return Err(Error::Inert(format!(
-                "fault `{name}` met no frame in all its time: it was none"
-            )));
+        let evidence = applied.evidence();
+        let why = evidence.claim(name).why;
+        if evidence.is_empty() {
+            return Err(Error::Inert(format!("fault `{name}` met nothing: {why}")));
         }
         self.mesh.note(
-            "wire",
-            format!("fault {name} harmed {} frames", applied.harmed),
+            "fault",
+            format!("{name} met: {why}; beside it {}", applied.told()),
         );
         Ok(())
     }
@@ -213,6 +238,22 @@ mod tests {
         check(
             "{id: a, kind: truncate, pod: server, port: 12199, to: sidecar, byte: 4, nth: 3, last: 5}",
             "truncate at byte 4 back 3 to 5",
+        );
+        check(
+            "{id: a, kind: flip, byte: 4, pod: server, port: 12200, frame: response, method: hello}",
+            "flip byte 4 by 0xff response of hello",
+        );
+        check(
+            "{id: a, kind: reorder, pod: server, port: 12200, by: 5ms, connection: 2, nth: 3}",
+            "reorder for 5 ms on connection 2 3 to 3",
+        );
+        check(
+            "{id: a, kind: replace, hex: \"00 01\", pod: server, port: 12199, ip: v4}",
+            "replace by 2 bytes opened from 0.0.0.0/0",
+        );
+        check(
+            "{id: a, kind: drop, pod: server, port: 12199, percent: 5, seed: 9, source_port: 44}",
+            "drop opened from port 44, 5 % by seed 9",
         );
     }
 

@@ -235,9 +235,19 @@ fn of_frames(fault: &Fault, pod: &str) -> String {
         Some(by) => format!(" by {by}"),
         None => String::new(),
     };
+    let mut chosen = String::new();
+    for called in [&fault.service, &fault.method].into_iter().flatten() {
+        chosen.push_str(&format!(" of {called}"));
+    }
+    if let Some(connection) = fault.connection {
+        chosen.push_str(&format!(" on connection {connection}"));
+    }
+    if let Some(percent) = fault.percent {
+        chosen.push_str(&format!(", {percent} % of them"));
+    }
     let port = fault.port.map_or(0, |port| port.value);
     format!(
-        "{} {numbers}{}{frame}s{side} on the leg to {port} of {pod}{by}",
+        "{} {numbers}{}{frame}s{side} on the leg to {port} of {pod}{chosen}{by}",
         fault.kind,
         protocol.unwrap_or_default()
     )

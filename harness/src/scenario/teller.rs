@@ -13,7 +13,7 @@ use meshproof_sys::clock::Nanos;
 use super::model::{Call, CallStyle, Fault, Scenario, Step, Subscribed};
 use super::probe::Probe;
 use super::world::{Answered, Look, Told, World};
-use super::{harm, hex, plan, say};
+use super::{harm, plan, say};
 use crate::Error;
 
 /// From one look to the next.
@@ -232,7 +232,7 @@ impl<'a> Teller<'a> {
                 subscribed(&told, ask.expect, ask.says.as_deref())
             }
             Step::Send(send) => {
-                let bytes = hex::bytes(&send.hex).unwrap_or_default();
+                let bytes = meshproof_fault::spec::hex::bytes(&send.hex).unwrap_or_default();
                 let limit = Duration::from_millis(send.within.value.0).min(left);
                 let seen = world.send(&send.from, &send.to, send.port.value, &bytes, limit)?;
                 let took_ms = Nanos::now().since(begun) / 1_000_000;

@@ -243,14 +243,14 @@ fn faults_that_are_wrong() {
         "did you mean `server`?",
     );
     step(
-        "fault: {id: a, kind: drop, pod: server, port: 12199, way: relay, peer: 10.0.0.0/8}",
+        "fault: {id: a, kind: drop, pod: server, port: 12199, way: relay, listener: elsewhere}",
         "scenario::fault",
-        "no relay of an environment can do `peer`",
+        "no relay of an environment can do `listener`",
     );
     step(
-        "fault: {id: a, kind: flip, byte: 2, pod: server, port: 12199}",
-        "scenario::fault",
-        "no relay of an environment can do `flip`",
+        "fault: {id: a, kind: flip, byte: 2, mask: 0, pod: server, port: 12199}",
+        "fault::mask",
+        "a byte stays what it is",
     );
     step(
         "fault: {id: a, kind: drop, pod: server, port: 12200, from: app}",

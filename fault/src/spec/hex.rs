@@ -1,10 +1,10 @@
 //! Bytes as people write them.
 
-/// Bytes of one step at most.
-const BYTES_MAX: usize = 64 << 10;
+/// Bytes of one text at most.
+pub const BYTES_MAX: usize = 64 << 10;
 
 /// Two digits for each byte, blanks passed over; none where it is anything else.
-pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
+pub fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()
         .filter(|letter| !letter.is_whitespace())
