@@ -4,5 +4,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 export MESHPROOF_EXACT_FRAMES=${1:-100000}
-exec cargo test --locked -p meshproof-harness -p meshproof $(scripts/features.sh) --lib -- \
+exec cargo test --locked -p meshproof-harness --lib -- \
     --nocapture relay::exact::
