@@ -10,6 +10,7 @@ mod doctor;
 mod env;
 mod fault;
 mod fixture;
+mod gate;
 mod hop;
 mod ls;
 mod man;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Proxy(proxy::Args),
     /// Run a matrix: every mix of a mixed fleet, in cells that cover it
     Matrix(Box<matrix::Args>),
+    /// Judge a change by the rules of its project, and say why it may not go on
+    Gate(gate::Args),
     /// Measure what the harness itself costs
     Bench(bench::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
@@ -97,6 +100,7 @@ impl Command {
             Command::Fault(args) => fault::run(args),
             Command::Proxy(args) => proxy::run(args),
             Command::Matrix(args) => matrix::run(*args),
+            Command::Gate(args) => gate::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Doctor(args) => doctor::run(args),

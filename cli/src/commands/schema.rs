@@ -50,6 +50,10 @@ enum Kind {
     Fault,
     /// Facts and capabilities of a place where meshes run
     Site,
+    /// What a change is held to: meshproof.yaml
+    Gate,
+    /// Rules that projects share: pack.yaml
+    Pack,
 }
 
 /// Writes the schema to stdout.
@@ -67,6 +71,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Kind::Sut => meshproof_input::schema::<Sut>("An adapter of a sidecar"),
         Kind::Fault => meshproof_fault::Spec::schema(),
         Kind::Site => meshproof_input::schema::<Site>("A site where meshes run"),
+        Kind::Gate => meshproof_ci::file::schema(),
+        Kind::Pack => meshproof_ci::file::pack_schema(),
     };
     io::stdout().write_all(schema.as_bytes())?;
     Ok(exit::OK)

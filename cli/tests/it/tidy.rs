@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 900;
 
 /// Who may use whom: the arrows of ARCHITECTURE.md. What is tested may use more.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("sys", &[]),
     ("input", &[]),
@@ -21,10 +21,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
         &["fault", "replay", "wire", "record", "input", "sys"],
     ),
     ("fixtures", &["sys", "wire"]),
+    ("ci", &["record", "input"]),
     (
         "cli",
         &[
-            "fault", "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
+            "ci", "fault", "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
         ],
     ),
 ];
