@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::gate::{Checkpoint, Empty, From, Kind, Of, Read, Rule, Run, Test, Waiver, When};
+use crate::gate::{Checkpoint, Empty, From, Kind, Of, Read, Rule, Run, Waiver, When};
 use crate::outcome::{Block, Code, Judged, Origin, Ruling, State, Waived};
 use crate::read;
 use crate::tried::{Evidence, Tried, tried};
@@ -85,7 +85,7 @@ pub fn judge(checkpoint: &Checkpoint, waivers: &[Waiver], world: &dyn World) -> 
 }
 
 /// A checkpoint that is never judged: what comes before it blocks, or the gate was stopped.
-pub fn not_reached(checkpoint: &Checkpoint, why: String) -> Judged {
+pub(crate) fn not_reached(checkpoint: &Checkpoint, why: String) -> Judged {
     Judged {
         id: checkpoint.id.clone(),
         about: checkpoint.about.clone(),
@@ -257,9 +257,12 @@ fn evidence(
     now: i128,
     world: &dyn World,
 ) -> Result<Evidence, Absent> {
+    // Files are as old as their oldest, and as new as their newest.
+    let mut newest = None;
     let mut evidence = match &read.from {
         From::Files(kind, pattern) => {
             let files = world.files(pattern)?;
+            newest = files.iter().map(|it| it.changed_unix_ns).max();
             let facts = of_files(*kind, &files, world)?;
             let place = match files.as_slice() {
                 [one] => one.path.clone(),
@@ -288,14 +291,7 @@ fn evidence(
             }
         }
     };
-    let newest = match &read.from {
-        // A file is as old as its oldest, and as new as its newest.
-        From::Files(_, pattern) => {
-            let files = world.files(pattern)?;
-            files.iter().map(|it| it.changed_unix_ns).max()
-        }
-        From::Git(_) | From::Record(_) => evidence.made_unix_ns,
-    };
+    let newest = newest.or(evidence.made_unix_ns);
     let stated = evidence
         .facts
         .get("stated_unix_ms")

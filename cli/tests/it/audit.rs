@@ -138,6 +138,8 @@ fn schemas_are_json() {
         ("rewrite-map", "networks"),
         ("map", "networks"),
         ("noise", "noise"),
+        ("gate", "checkpoints"),
+        ("pack", "checkpoints"),
     ] {
         let (code, out, _) = meshproof(folder.path(), &["schema", kind]);
         assert_eq!(code, 0);

@@ -12,6 +12,7 @@ mod environment;
 mod fault;
 mod fixture;
 mod flips;
+mod gate;
 mod journey;
 mod kills;
 mod leases;

@@ -1,0 +1,4 @@
+//! The gate as its users have it: what must never pass, and what this project's own rules say.
+
+mod mutants;
+mod project;
