@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use meshproof_input::{Entries, Problem, Span, Spanned, suggestion};
 
 use crate::file::{self, Given, Project, Source};
-use crate::gate::{
-    CHECKPOINTS_MAX, Checkpoint, Gate, RULES_MAX, Setting, Waiver,
-};
+use crate::gate::{CHECKPOINTS_MAX, Checkpoint, Gate, RULES_MAX, Setting, Waiver};
 use crate::outcome::Code;
 use crate::pack::{Pack, Snapshot};
 use crate::scope::Scope;
@@ -51,19 +49,43 @@ pub fn compile(source: &Source, packs: &Snapshot) -> Result<Gate, Problem> {
     let mut drafts = Vec::new();
     for (at, (pack, scope)) in extended.iter().zip(&scopes).enumerate() {
         let owner = Some(pack.file.owner.as_str());
-        draft_all(scope, at, &pack.file.checkpoints, pack.name(), owner, &mut drafts)?;
+        draft_all(
+            scope,
+            at,
+            &pack.file.checkpoints,
+            pack.name(),
+            owner,
+            &mut drafts,
+        )?;
     }
     let owner = project.owner.as_deref();
-    draft_all(&own, scopes.len(), &project.checkpoints, "", owner, &mut drafts)?;
+    draft_all(
+        &own,
+        scopes.len(),
+        &project.checkpoints,
+        "",
+        owner,
+        &mut drafts,
+    )?;
     scopes.push(own);
     if drafts.is_empty() {
         let message = "there is no checkpoint";
         let help = "add `extends: [rust@stable]`, or `checkpoints:` of your own";
-        return Err(Problem::of_file(&source.name, "gate::nothing", message, help));
+        return Err(Problem::of_file(
+            &source.name,
+            "gate::nothing",
+            message,
+            help,
+        ));
     }
     let checkpoints = link(drafts, &scopes)?;
     let Some(own) = scopes.last() else {
-        return Err(Problem::of_file(&source.name, "gate::nothing", "no rules", ""));
+        return Err(Problem::of_file(
+            &source.name,
+            "gate::nothing",
+            "no rules",
+            "",
+        ));
     };
     let waivers = waivers(own, &project.waivers, &checkpoints)?;
     Ok(Gate {
@@ -170,7 +192,9 @@ fn own_scope<'a>(
                 value: value.value.shown(),
                 origin: scope.origin(key.span),
             });
-            scope.parameters.insert(key.value.clone(), value.value.clone());
+            scope
+                .parameters
+                .insert(key.value.clone(), value.value.clone());
             continue;
         };
         let known: Vec<&str> = extended.iter().map(|pack| pack.name()).collect();
@@ -179,7 +203,10 @@ fn own_scope<'a>(
                 Some(near) => format!("did you mean `{near}.{name}`?"),
                 None => format!("extended are: {}", known.join(", ")),
             };
-            let message = format!("`{}` is a parameter of a pack that is not extended", key.value);
+            let message = format!(
+                "`{}` is a parameter of a pack that is not extended",
+                key.value
+            );
             return Err(scope.problem(key.span, "gate::parameter", message, help));
         };
         let known: Vec<&str> = found
@@ -305,7 +332,9 @@ fn link(drafts: Vec<Draft>, scopes: &[Scope<'_>]) -> Result<Vec<Checkpoint>, Pro
 /// One that comes after itself.
 fn circle(after: &[Vec<usize>]) -> Option<usize> {
     let mut left: Vec<usize> = after.iter().map(Vec::len).collect();
-    let mut ready: Vec<usize> = (0..after.len()).filter(|at| left.get(*at) == Some(&0)).collect();
+    let mut ready: Vec<usize> = (0..after.len())
+        .filter(|at| left.get(*at) == Some(&0))
+        .collect();
     let mut done = 0;
     while let Some(at) = ready.pop() {
         done += 1;
@@ -346,14 +375,21 @@ fn waivers(
             let message = format!("the rule `{}` is waived twice", rule.value);
             return Err(scope.problem(rule.span, "gate::waiver", message, "keep one"));
         }
-        for (what, text) in [("owner", &waiver.value.owner), ("reason", &waiver.value.reason)] {
+        for (what, text) in [
+            ("owner", &waiver.value.owner),
+            ("reason", &waiver.value.reason),
+        ] {
             if text.value.trim().is_empty() {
                 let message = format!("a waiver without {what} is none");
                 return Err(scope.problem(text.span, "gate::waiver", message, ""));
             }
         }
-        let codes: Result<Vec<Code>, Problem> =
-            waiver.value.codes.iter().map(|it| code(scope, it)).collect();
+        let codes: Result<Vec<Code>, Problem> = waiver
+            .value
+            .codes
+            .iter()
+            .map(|it| code(scope, it))
+            .collect();
         let codes = codes?;
         all.push(Waiver {
             rule: rule.value.clone(),
@@ -361,7 +397,11 @@ fn waivers(
             reason: waiver.value.reason.value.clone(),
             expires: waiver.value.expires.value.clone(),
             over_unix_ns: day_over(scope, &waiver.value.expires)?,
-            codes: if codes.is_empty() { vec![Code::NotHeld] } else { codes },
+            codes: if codes.is_empty() {
+                vec![Code::NotHeld]
+            } else {
+                codes
+            },
             origin: scope.origin(rule.span),
         });
     }

@@ -23,8 +23,16 @@ pub(crate) fn checkpoint(
     owner: &str,
 ) -> Result<Checkpoint, Problem> {
     let run = written.run.as_ref().map(|it| run(scope, it)).transpose()?;
-    let read_ = written.read.as_ref().map(|it| read(scope, it)).transpose()?;
-    let baseline = written.baseline.as_ref().map(|it| read(scope, it)).transpose()?;
+    let read_ = written
+        .read
+        .as_ref()
+        .map(|it| read(scope, it))
+        .transpose()?;
+    let baseline = written
+        .baseline
+        .as_ref()
+        .map(|it| read(scope, it))
+        .transpose()?;
     if run.is_none() && read_.is_none() {
         let message = format!("the checkpoint `{id}` has nothing to judge");
         let help = "add `run:` (a command) or `read:` (a result)";
@@ -35,7 +43,9 @@ pub(crate) fn checkpoint(
         let made = self::rule(scope, rule, id, &written.fix)?;
         let implied = ["when", "exit", "artefacts", "result"];
         let taken = rules.iter().any(|before| before.id == made.id)
-            || implied.iter().any(|implied| made.id == format!("{id}/{implied}"));
+            || implied
+                .iter()
+                .any(|implied| made.id == format!("{id}/{implied}"));
         if taken {
             let message = format!("there are two rules `{}`", made.id);
             let help = "give one of them an `id:` of its own";
@@ -93,7 +103,9 @@ fn needs_rules(
     read: &Spanned<file::Read>,
     rules: &[Rule],
 ) -> Result<(), Problem> {
-    let judged = rules.iter().any(|rule| !matches!(rule.test, Test::Fresh(_)));
+    let judged = rules
+        .iter()
+        .any(|rule| !matches!(rule.test, Test::Fresh(_)));
     if judged {
         return Ok(());
     }
@@ -133,7 +145,10 @@ fn when(scope: &Scope<'_>, written: &Spanned<file::When>) -> Result<When, Proble
 
 fn run(scope: &Scope<'_>, written: &Spanned<file::Run>) -> Result<Run, Problem> {
     let words = scope.fill_list(&written.value.command)?;
-    if words.first().is_none_or(|program| program.trim().is_empty()) {
+    if words
+        .first()
+        .is_none_or(|program| program.trim().is_empty())
+    {
         let help = "write program and arguments, a word an item: [cargo, test]";
         return Err(scope.problem(written.span, "gate::command", "there is no program", help));
     }
@@ -214,7 +229,12 @@ fn read(scope: &Scope<'_>, written: &Spanned<file::Read>) -> Result<Read, Proble
                 return Err(scope.problem(ask.span, "gate::git", message, "write [main, develop]"));
             }
         };
-        let target = ask.value.target.as_ref().map(|it| scope.fill(it)).transpose()?;
+        let target = ask
+            .value
+            .target
+            .as_ref()
+            .map(|it| scope.fill(it))
+            .transpose()?;
         let target = target.filter(|target| !target.is_empty());
         found.push(From::Git(GitQuestion { target, back }));
     }
@@ -269,10 +289,18 @@ fn rule(
         [] => {
             let known: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
             let help = format!("add one of {}", known.join(", "));
-            return Err(scope.problem(written.span, "gate::rule", "this rule asks for nothing", help));
+            return Err(scope.problem(
+                written.span,
+                "gate::rule",
+                "this rule asks for nothing",
+                help,
+            ));
         }
         more => {
-            let message = format!("a rule asks for one thing, this one for {}", more.join(" and "));
+            let message = format!(
+                "a rule asks for one thing, this one for {}",
+                more.join(" and ")
+            );
             let help = "make a rule of each, or write `limits: [...]`";
             return Err(scope.problem(written.span, "gate::rule", message, help));
         }
@@ -450,7 +478,11 @@ fn limits_of(
         };
         // Where neither says anything, the value itself still may: "240ms".
         if unit.dimension != Dimension::Count && unit.dimension != of {
-            let message = format!("`{}` is {}, and the limit is {of}", name.text(), unit.dimension);
+            let message = format!(
+                "`{}` is {}, and the limit is {of}",
+                name.text(),
+                unit.dimension
+            );
             let help = "write the limit with its unit: 250ms, 80%, 1MiB";
             return Err(scope.problem(span, "gate::unit", message, help));
         }
@@ -511,7 +543,10 @@ fn condition(scope: &Scope<'_>, written: &Spanned<String>) -> Result<Condition, 
             here.starts_with(filled.as_str()).then_some(start)
         });
         let span = match start {
-            Some(start) => Span { start: start + at, len: 1 },
+            Some(start) => Span {
+                start: start + at,
+                len: 1,
+            },
             None => written.span,
         };
         let message = format!("this is no condition: {why}");

@@ -301,7 +301,9 @@ impl<'de> Visitor<'de> for Words {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given, A::Error> {
         if !self.lists {
-            return Err(de::Error::custom("expected a text or a number, found a list"));
+            return Err(de::Error::custom(
+                "expected a text or a number, found a list",
+            ));
         }
         let mut all = Vec::new();
         while let Some(Scalar(item)) = items.next_element()? {

@@ -46,7 +46,9 @@ pub fn judge(checkpoint: &Checkpoint, waivers: &[Waiver], world: &dyn World) -> 
         }
         Err(absent) => {
             let tried = Tried::block(absent.code, "nothing", "an answer", absent.why);
-            judged.rulings.push(maker.implied("when", &checkpoint.origin, tried));
+            judged
+                .rulings
+                .push(maker.implied("when", &checkpoint.origin, tried));
             return judged;
         }
     }
@@ -66,10 +68,14 @@ pub fn judge(checkpoint: &Checkpoint, waivers: &[Waiver], world: &dyn World) -> 
         let is_well = exit.block.is_none();
         // What was not begun or was killed has left nothing to judge.
         is_over = !matches!(ran.ending, Ending::Exit(_));
-        judged.rulings.push(maker.implied("exit", &run.origin, exit));
+        judged
+            .rulings
+            .push(maker.implied("exit", &run.origin, exit));
         if is_well && !run.artefacts.is_empty() {
             let artefacts = artefacts(run, ran.began_unix_ns, world);
-            judged.rulings.push(maker.implied("artefacts", &run.origin, artefacts));
+            judged
+                .rulings
+                .push(maker.implied("artefacts", &run.origin, artefacts));
         }
         judged.tail = ran.tail;
         judged.log = ran.log;
@@ -136,9 +142,15 @@ fn result(
                 // A command that failed is told as that.
                 Err(absent) if failed && absent.code == Code::Missing => return,
                 Err(absent) => {
-                    let tried =
-                        Tried::block(absent.code, "nothing", "a result that can be read", absent.why);
-                    judged.rulings.push(maker.implied("result", &read.origin, tried));
+                    let tried = Tried::block(
+                        absent.code,
+                        "nothing",
+                        "a result that can be read",
+                        absent.why,
+                    );
+                    judged
+                        .rulings
+                        .push(maker.implied("result", &read.origin, tried));
                     return;
                 }
             }
@@ -214,7 +226,9 @@ fn exit(run: &Run, ran: &Ran) -> Tried {
         }
         Ending::TimeOut => {
             let took = crate::report::millis(ran.took_ms);
-            let why = format!("the command was not over after {took}; it was ended with all that it started");
+            let why = format!(
+                "the command was not over after {took}; it was ended with all that it started"
+            );
             Tried::block(Code::TimeOut, format!("not over after {took}"), within, why)
         }
         Ending::NotStarted(reason) => {
@@ -300,16 +314,26 @@ fn evidence(
     let ahead = [newest, stated].into_iter().flatten().max();
     if let Some(ahead) = ahead.filter(|ahead| *ahead > now + AHEAD_NS) {
         let by = crate::report::age(ahead - now);
-        let why = format!("{} is of {by} in the future: a clock is wrong", evidence.place);
+        let why = format!(
+            "{} is of {by} in the future: a clock is wrong",
+            evidence.place
+        );
         return Err(Absent::new(Code::Future, why));
     }
     evidence.made_unix_ns = [evidence.made_unix_ns, stated].into_iter().flatten().min();
     if let (Some(began), Some(made)) = (began, evidence.made_unix_ns) {
         // What a suite states may be rounded to seconds.
-        let slack = if stated == Some(made) { 1_000_000_000 } else { TICK_NS };
+        let slack = if stated == Some(made) {
+            1_000_000_000
+        } else {
+            TICK_NS
+        };
         if made + slack < began {
             let by = crate::report::age(began - made);
-            let why = format!("{} is {by} older than the command that has to make it", evidence.place);
+            let why = format!(
+                "{} is {by} older than the command that has to make it",
+                evidence.place
+            );
             return Err(Absent::new(Code::Stale, why));
         }
     }
@@ -383,7 +407,9 @@ impl Maker<'_> {
     fn made(&self, rule: String, origin: &Origin, fix: &str, tried: Tried) -> Ruling {
         let waiver = |code: Code| {
             let found = self.waivers.iter().find(|waiver| {
-                waiver.rule == rule && waiver.codes.contains(&code) && self.now < waiver.over_unix_ns
+                waiver.rule == rule
+                    && waiver.codes.contains(&code)
+                    && self.now < waiver.over_unix_ns
             })?;
             Some(Waived {
                 owner: found.owner.clone(),

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::outcome::Code;
-use crate::world::{
-    Absent, Command, Ending, Facts, GitQuestion, Ran, RecordQuestion, Seen, World,
-};
+use crate::world::{Absent, Command, Ending, Facts, GitQuestion, Ran, RecordQuestion, Seen, World};
 
 /// Everything that a gate sees, said beforehand.
 #[derive(Clone, Debug)]

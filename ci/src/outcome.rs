@@ -246,7 +246,11 @@ impl Judged {
                 let failed = self
                     .blocks()
                     .any(|(_, block)| block.code.verdict() == Verdict::Fail);
-                Some(if failed { Verdict::Fail } else { Verdict::Invalid })
+                Some(if failed {
+                    Verdict::Fail
+                } else {
+                    Verdict::Invalid
+                })
             }
         }
     }

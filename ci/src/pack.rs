@@ -143,7 +143,8 @@ impl Snapshot {
         }
         let of_name: Vec<&Pack> = self.packs.iter().filter(|it| it.name() == name).collect();
         let fits = |pack: &&&Pack| {
-            pack.file.version.to_string() == which || pack.file.channels.iter().any(|it| it == which)
+            pack.file.version.to_string() == which
+                || pack.file.channels.iter().any(|it| it == which)
         };
         // A channel that stands at two versions means the newer.
         let found = of_name.iter().filter(fits).max_by_key(|it| it.file.version);
@@ -194,7 +195,14 @@ fn prove(pack: &Pack, source: &Source) -> Result<(), Problem> {
                 let message = format!("no fixture of `{}` {word}", name.value);
                 let help = format!("add one to {}", source.name);
                 let (file, text) = (&pack.source.name, &pack.source.text);
-                return Err(Problem::at(file, text, name.span, "pack::unproved", message, help));
+                return Err(Problem::at(
+                    file,
+                    text,
+                    name.span,
+                    "pack::unproved",
+                    message,
+                    help,
+                ));
             }
         }
     }
@@ -268,7 +276,10 @@ fn compare(fixture: &Fixture, judged: &Judged) -> Option<String> {
         })
         .collect();
     if !expected {
-        let why: Vec<&str> = judged.blocks().map(|(_, block)| block.why.as_str()).collect();
+        let why: Vec<&str> = judged
+            .blocks()
+            .map(|(_, block)| block.why.as_str())
+            .collect();
         return Some(format!("is {}: {}", judged.state.word(), why.join("; ")));
     }
     let wanted: BTreeMap<&str, &str> = fixture
@@ -277,7 +288,9 @@ fn compare(fixture: &Fixture, judged: &Judged) -> Option<String> {
         .map(|(rule, code)| (rule.value.as_str(), code.value.as_str()))
         .collect();
     if fixture.expect.value == Expected::Blocked && wanted != blocks {
-        return Some(format!("is blocked by {blocks:?}, and should be by {wanted:?}"));
+        return Some(format!(
+            "is blocked by {blocks:?}, and should be by {wanted:?}"
+        ));
     }
     None
 }
@@ -293,8 +306,15 @@ macro_rules! shipped {
 }
 
 /// The packs that are part of the program: name, `pack.yaml`, `fixtures.yaml`.
-const SHIPPED: &[(&str, &str, &str)] =
-    shipped!["code-review", "commit-style", "git-flow", "go", "java", "release", "rust"];
+const SHIPPED: &[(&str, &str, &str)] = shipped![
+    "code-review",
+    "commit-style",
+    "git-flow",
+    "go",
+    "java",
+    "release",
+    "rust"
+];
 
 /// The packs that are part of the program, as text.
 pub fn shipped() -> Vec<Written> {
@@ -314,7 +334,11 @@ mod tests {
     #[test]
     fn what_ships_proves_itself() {
         let packs = Snapshot::load(0, &shipped()).unwrap_or_else(|problem| {
-            panic!("{problem} (line {:?}): {:?}", problem.line(), problem.help_text())
+            panic!(
+                "{problem} (line {:?}): {:?}",
+                problem.line(),
+                problem.help_text()
+            )
         });
         assert_eq!(packs.packs().len(), SHIPPED.len());
     }

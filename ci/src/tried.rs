@@ -147,7 +147,10 @@ fn limited(
     let wanted = format!("{} {}", name.text(), all.join(" and "));
     let values = values(name, facts)?;
     if values.is_empty() && !may_be_empty {
-        let why = format!("`{}` is an empty list: there is nothing to judge", name.text());
+        let why = format!(
+            "`{}` is an empty list: there is nothing to judge",
+            name.text()
+        );
         return Err(Tried::block(Code::Empty, "nothing", wanted, why));
     }
     let count = values.len();
@@ -165,7 +168,12 @@ fn limited(
             let Some(bound) = limit.bound(before) else {
                 let before = before.map_or("nothing".to_owned(), |it| it.to_string());
                 let why = format!("the baseline is {before}: `{limit}` says nothing against it");
-                return Err(Tried::block(Code::Baseline, measure.to_string(), wanted, why));
+                return Err(Tried::block(
+                    Code::Baseline,
+                    measure.to_string(),
+                    wanted,
+                    why,
+                ));
             };
             let Some(ordering) = measure.compare(bound) else {
                 let why = format!(
@@ -205,9 +213,7 @@ fn before(
     measure_now: Measure,
     baseline: Option<&Result<Evidence, Absent>>,
 ) -> Result<Measure, Tried> {
-    let bad = |why: String| {
-        Tried::block(Code::Baseline, measure_now.to_string(), wanted, why)
-    };
+    let bad = |why: String| Tried::block(Code::Baseline, measure_now.to_string(), wanted, why);
     let evidence = match baseline {
         Some(Ok(evidence)) => evidence,
         Some(Err(absent)) => {
@@ -221,7 +227,11 @@ fn before(
         .map_err(|nothing| bad(format!("the baseline {}: {}", evidence.place, nothing.why)))?;
     match values.as_slice() {
         [value] => measure(value, unit).ok_or_else(|| {
-            bad(format!("the baseline of `{}` is {}", name.text(), shape(value)))
+            bad(format!(
+                "the baseline of `{}` is {}",
+                name.text(),
+                shape(value)
+            ))
         }),
         many => Err(bad(format!(
             "the baseline has {} values of `{}`, one is compared with",
@@ -245,7 +255,10 @@ fn equals(name: &Name, wanted: &str, facts: &Value) -> Result<Tried, Tried> {
             match ordering {
                 Some(ordering) => ordering.is_eq(),
                 None => {
-                    let why = format!("`{}` is {number}, which `{wanted}` cannot be compared with", name.text());
+                    let why = format!(
+                        "`{}` is {number}, which `{wanted}` cannot be compared with",
+                        name.text()
+                    );
                     return Err(Tried::block(Code::Unit, number.to_string(), told, why));
                 }
             }
@@ -298,7 +311,10 @@ fn texts(
         }
     }
     if texts.count == 0 && !may_be_empty {
-        let why = format!("`{}` is an empty list: there is nothing to judge", name.text());
+        let why = format!(
+            "`{}` is an empty list: there is nothing to judge",
+            name.text()
+        );
         return Err(Tried::block(Code::Empty, "nothing", wanted, why));
     }
     Ok(texts)
@@ -333,7 +349,11 @@ fn told(texts: Texts, wanted: Wanted, written: &str, how: Shown) -> Tried {
             texts.wrong.len(),
             texts.count
         ),
-        Wanted::None => format!("{} of {} are forbidden: {seen}", texts.wrong.len(), texts.count),
+        Wanted::None => format!(
+            "{} of {} are forbidden: {seen}",
+            texts.wrong.len(),
+            texts.count
+        ),
     };
     Tried {
         place,
@@ -403,7 +423,10 @@ fn ran(patterns: &[(String, regex::Regex)], facts: &Value) -> Result<Tried, Trie
     if lost.is_empty() {
         return Ok(Tried::held(format!("{} cases", names.len()), wanted));
     }
-    let near = match lost.first().and_then(|it| meshproof_input::suggestion(it, &names)) {
+    let near = match lost
+        .first()
+        .and_then(|it| meshproof_input::suggestion(it, &names))
+    {
         Some(near) => format!("; is `{near}` meant?"),
         None => String::new(),
     };

@@ -190,6 +190,8 @@ fn keep(mut output: std::io::PipeReader, mut log: Option<File>, tail: &Mutex<Tai
                 log = None;
             }
         }
-        tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        tail.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bytes);
     }
 }

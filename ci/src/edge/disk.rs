@@ -75,7 +75,9 @@ fn read(root: &Path, path: &Path) -> Result<Seen, Absent> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(bad)?;
     let changed = file.metadata().and_then(|it| it.modified()).map_err(bad)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(bad)?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(bad)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let why = format!("{shown} is larger than {FILE_BYTES_MAX} bytes");
         return Err(Absent::new(Code::TooLarge, why));

@@ -57,7 +57,9 @@ pub(super) fn facts(
     let is_shallow = git.need(&["rev-parse", "--is-shallow-repository"])?.trim() == "true";
     facts.insert("shallow".into(), is_shallow.into());
     let branch = git.ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])?;
-    let branch = branch.map(|it| it.trim().to_owned()).or_else(|| variable(&BRANCHES));
+    let branch = branch
+        .map(|it| it.trim().to_owned())
+        .or_else(|| variable(&BRANCHES));
     if let Some(branch) = branch {
         facts.insert("branch".into(), branch.into());
     }
@@ -118,10 +120,25 @@ impl Git<'_> {
         let range = format!("{target_at}..HEAD");
         facts.insert("commits".into(), self.commits(&range, "--no-merges")?);
         facts.insert("merges".into(), self.commits(&range, "--merges")?);
-        let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color"];
+        let diff = [
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-color",
+        ];
         let numbers = [&diff[..], &["--numstat", "-z", &base, "HEAD"]].concat();
         facts.insert("changes".into(), changes(&self.need(&numbers)?));
-        let added = [&diff[..], &["--unified=0", "--src-prefix=a/", "--dst-prefix=b/", &base, "HEAD"]];
+        let added = [
+            &diff[..],
+            &[
+                "--unified=0",
+                "--src-prefix=a/",
+                "--dst-prefix=b/",
+                &base,
+                "HEAD",
+            ],
+        ];
         let (texts, lines) = added_of(&self.need(&added.concat())?)?;
         facts.insert("added".into(), texts);
         facts.insert("added_lines".into(), lines);
@@ -166,7 +183,13 @@ impl Git<'_> {
         let asked = arguments.first().copied().unwrap_or_default();
         let bad = |why: String| Absent::new(Code::Unreadable, format!("git {asked}: {why}"));
         let mut child = std::process::Command::new("git")
-            .args(["-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "--no-pager"])
+            .args([
+                "-c",
+                "core.quotepath=off",
+                "-c",
+                "core.fsmonitor=false",
+                "--no-pager",
+            ])
             .args(arguments)
             .current_dir(self.root)
             .env("LC_ALL", "C")
@@ -176,7 +199,9 @@ impl Git<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| Absent::new(Code::Missing, format!("git cannot be started: {error}")))?;
+            .map_err(|error| {
+                Absent::new(Code::Missing, format!("git cannot be started: {error}"))
+            })?;
         let Some(output) = child.stdout.take() else {
             return Err(bad("it has no output".to_owned()));
         };

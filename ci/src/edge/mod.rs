@@ -4,7 +4,10 @@
 mod command;
 mod disk;
 mod git;
+mod packs;
 mod record;
+
+pub use packs::packs_of;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -95,7 +98,11 @@ impl World for Machine {
             let ask = || git::facts(&self.root, target.map(String::as_str), None);
             self.repository.get_or_init(ask).clone()
         } else {
-            git::facts(&self.root, target.map(String::as_str), question.back.as_ref())
+            git::facts(
+                &self.root,
+                target.map(String::as_str),
+                question.back.as_ref(),
+            )
         };
         Ok(Facts {
             values: values?,

@@ -23,8 +23,12 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
     let below = root.join(&question.below);
     let words = question.words.join(" ");
     let none = |why: String| Absent::new(Code::NotRun, why);
-    let entries = fs::read_dir(&below)
-        .map_err(|error| none(format!("no record of `{words}`: {}: {error}", question.below)))?;
+    let entries = fs::read_dir(&below).map_err(|error| {
+        none(format!(
+            "no record of `{words}`: {}: {error}",
+            question.below
+        ))
+    })?;
     let mut found: Option<(i128, Record)> = None;
     let mut unreadable: Option<(i128, PathBuf, String)> = None;
     for (count, entry) in entries.enumerate() {
@@ -43,15 +47,23 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
         let started = opened.as_ref().ok().and_then(Record::start).cloned();
         match (opened, started) {
             (Ok(record), Some(start)) => {
-                let fits = question.words.iter().all(|word| start.command_line.contains(word));
+                let fits = question
+                    .words
+                    .iter()
+                    .all(|word| start.command_line.contains(word));
                 let at = unix_ns(&start.started).unwrap_or(changed);
                 if fits && found.as_ref().is_none_or(|(newest, _)| at > *newest) {
                     found = Some((at, record));
                 }
             }
             (opened, _) => {
-                let why = opened.err().map_or("its start is damaged".to_owned(), |it| it.to_string());
-                if unreadable.as_ref().is_none_or(|(newest, ..)| changed > *newest) {
+                let why = opened
+                    .err()
+                    .map_or("its start is damaged".to_owned(), |it| it.to_string());
+                if unreadable
+                    .as_ref()
+                    .is_none_or(|(newest, ..)| changed > *newest)
+                {
                     unreadable = Some((changed, path, why));
                 }
             }
@@ -65,7 +77,9 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
     }
     let Some((_, record)) = found else {
         let below = &question.below;
-        return Err(none(format!("there is no record of `{words}` below {below}")));
+        return Err(none(format!(
+            "there is no record of `{words}` below {below}"
+        )));
     };
     facts(&record)
 }
@@ -106,10 +120,18 @@ fn facts(record: &Record) -> Result<Facts, Absent> {
     let claims: Map<String, Value> = view
         .claims
         .iter()
-        .map(|claim| (claim.name.clone(), json!({"verdict": claim.verdict.word(), "why": claim.why})))
+        .map(|claim| {
+            (
+                claim.name.clone(),
+                json!({"verdict": claim.verdict.word(), "why": claim.why}),
+            )
+        })
         .collect();
     values.insert("claims".into(), claims.into());
-    values.insert("flaky".into(), view.claims.iter().filter(|it| it.flaky).count().into());
+    values.insert(
+        "flaky".into(),
+        view.claims.iter().filter(|it| it.flaky).count().into(),
+    );
     if let Some(cases) = &view.cases {
         of_cases(cases, &mut values);
     }

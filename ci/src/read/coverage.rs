@@ -129,8 +129,11 @@ pub fn lcov(files: &[Seen]) -> Result<Lines, Absent> {
                 ("DA" | "LF" | "LH" | "end_of_record", None) => {
                     return Err(bad(number, format!("`{key}` stands outside of a file")));
                 }
-                ("" | "TN" | "VER" | "FN" | "FNDA" | "FNF" | "FNH" | "FNL" | "FNA" | "BRDA"
-                | "BRF" | "BRH" | "LH" | "MCDC" | "MCF" | "MCH", _) => {}
+                (
+                    "" | "TN" | "VER" | "FN" | "FNDA" | "FNF" | "FNH" | "FNL" | "FNA" | "BRDA"
+                    | "BRF" | "BRH" | "LH" | "MCDC" | "MCF" | "MCH",
+                    _,
+                ) => {}
                 _ if line.starts_with('#') => {}
                 (key, _) => return Err(bad(number, format!("`{key}` is no key of LCOV"))),
             }
@@ -237,7 +240,13 @@ mod tests {
         let of = |from: &str, to: &str| cobertura(&[seen("c", &COBERTURA.replace(from, to))]);
         check(of("</coverage>", ""), Err(Code::Unreadable));
         check(of(" hits='0'", ""), Err(Code::Unreadable));
-        check(cobertura(&[seen("c", "<coverage line-rate='1'/>")]), Err(Code::Empty));
-        check(cobertura(&[seen("c", "<testsuite/>")]), Err(Code::Unreadable));
+        check(
+            cobertura(&[seen("c", "<coverage line-rate='1'/>")]),
+            Err(Code::Empty),
+        );
+        check(
+            cobertura(&[seen("c", "<testsuite/>")]),
+            Err(Code::Unreadable),
+        );
     }
 }

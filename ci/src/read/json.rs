@@ -105,7 +105,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Result<(), Code>) {
         let read = json(&seen("a.json", text));
-        assert_eq!(read.map(drop).map_err(|absent| absent.code), expected, "{text}");
+        assert_eq!(
+            read.map(drop).map_err(|absent| absent.code),
+            expected,
+            "{text}"
+        );
     }
 
     #[test]

@@ -156,7 +156,11 @@ fn begun(attributes: &BTreeMap<String, String>) -> Result<Case, String> {
         .is_some_and(|status| matches!(status.as_str(), "skipped" | "notrun" | "disabled"));
     Ok(Case {
         name,
-        result: if skipped { Result_::Skipped } else { Result_::Passed },
+        result: if skipped {
+            Result_::Skipped
+        } else {
+            Result_::Passed
+        },
         flaky: false,
     })
 }
@@ -191,9 +195,11 @@ mod tests {
         let read = junit(&[seen("a.xml", text)]).map_err(|absent| absent.code);
         let shown = read.map(|facts| {
             let tests = |name: &str| facts["tests"][name].to_string();
-            ["total", "ran", "passed", "failed", "errors", "skipped", "flaky"]
-                .map(tests)
-                .join(" ")
+            [
+                "total", "ran", "passed", "failed", "errors", "skipped", "flaky",
+            ]
+            .map(tests)
+            .join(" ")
         });
         assert_eq!(shown.as_deref().map_err(|code| *code), expected, "{text}");
     }
@@ -205,18 +211,36 @@ mod tests {
             <testcase name='c'><error/></testcase><testcase name='d'><skipped/></testcase>\
             </testsuite></testsuites>";
         check(whole, Ok("4 3 1 1 1 1 0"));
-        check(&whole.replace("'4'><testcase", "'5'><testcase"), Err(Code::Unreadable));
+        check(
+            &whole.replace("'4'><testcase", "'5'><testcase"),
+            Err(Code::Unreadable),
+        );
         check(&whole.replace("</testsuites>", ""), Err(Code::Unreadable));
-        check("<testsuite><testcase name='a'><flakyFailure/></testcase></testsuite>", Ok("1 1 1 0 0 0 1"));
+        check(
+            "<testsuite><testcase name='a'><flakyFailure/></testcase></testsuite>",
+            Ok("1 1 1 0 0 0 1"),
+        );
         check("<testsuite tests='0'></testsuite>", Err(Code::Empty));
         check("<testsuites/>", Err(Code::Empty));
         check("", Err(Code::Empty));
-        check("<testsuite><testcase name='a'><skipped/></testcase></testsuite>", Err(Code::NothingRan));
-        check("<testsuite><testcase name='a' status='notrun'/></testsuite>", Err(Code::NothingRan));
+        check(
+            "<testsuite><testcase name='a'><skipped/></testcase></testsuite>",
+            Err(Code::NothingRan),
+        );
+        check(
+            "<testsuite><testcase name='a' status='notrun'/></testsuite>",
+            Err(Code::NothingRan),
+        );
         check("<testsuite><testcase/></testsuite>", Err(Code::Unreadable));
         check("<coverage/>", Err(Code::Unreadable));
-        check("<testsuite tests='many'><testcase name='a'/></testsuite>", Err(Code::Unreadable));
-        check("<testsuite timestamp='soon'><testcase name='a'/></testsuite>", Err(Code::Unreadable));
+        check(
+            "<testsuite tests='many'><testcase name='a'/></testsuite>",
+            Err(Code::Unreadable),
+        );
+        check(
+            "<testsuite timestamp='soon'><testcase name='a'/></testsuite>",
+            Err(Code::Unreadable),
+        );
     }
 
     #[test]

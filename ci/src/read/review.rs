@@ -47,7 +47,10 @@ fn github(document: &Value, request: &Value) -> Result<Value, String> {
     facts.insert("title".into(), text(request, "/title")?.into());
     facts.insert("source".into(), text(request, "/head/ref")?.into());
     facts.insert("target".into(), text(request, "/base/ref")?.into());
-    facts.insert("draft".into(), request.get("draft").cloned().unwrap_or(Value::Null));
+    facts.insert(
+        "draft".into(),
+        request.get("draft").cloned().unwrap_or(Value::Null),
+    );
     facts.insert("labels".into(), names(request.get("labels"), "/name"));
     let number = |name: &str| request.get(name).and_then(Value::as_u64);
     if let (Some(plus), Some(minus)) = (number("additions"), number("deletions")) {
@@ -64,7 +67,10 @@ fn github(document: &Value, request: &Value) -> Result<Value, String> {
         for review in reviews {
             let (who, state) = (text(review, "/user/login")?, text(review, "/state")?);
             let commit = text(review, "/commit_id").unwrap_or_default();
-            if matches!(state.to_ascii_uppercase().as_str(), "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED") {
+            if matches!(
+                state.to_ascii_uppercase().as_str(),
+                "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED"
+            ) {
                 last.insert(who, (state.to_ascii_uppercase(), commit));
             }
         }
@@ -72,10 +78,17 @@ fn github(document: &Value, request: &Value) -> Result<Value, String> {
             let all = last.iter().filter(|(_, (state, commit))| {
                 state == wanted && current.is_none_or(|current| (*commit == head) == current)
             });
-            all.map(|(who, _)| who.clone()).collect::<BTreeSet<String>>()
+            all.map(|(who, _)| who.clone())
+                .collect::<BTreeSet<String>>()
         };
         let objections = of("CHANGES_REQUESTED", None);
-        approvals(&mut facts, &author, of("APPROVED", Some(true)), of("APPROVED", Some(false)), objections);
+        approvals(
+            &mut facts,
+            &author,
+            of("APPROVED", Some(true)),
+            of("APPROVED", Some(false)),
+            objections,
+        );
     }
     facts.insert("author".into(), author.into());
     facts.insert("head".into(), head.into());
@@ -90,14 +103,19 @@ fn gitlab(document: &Value, request: &Value) -> Result<Value, String> {
     facts.insert("title".into(), text(request, "/title")?.into());
     facts.insert("source".into(), text(request, "/source_branch")?.into());
     facts.insert("target".into(), text(request, "/target_branch")?.into());
-    let draft = request.get("draft").or_else(|| request.get("work_in_progress"));
+    let draft = request
+        .get("draft")
+        .or_else(|| request.get("work_in_progress"));
     facts.insert("draft".into(), draft.cloned().unwrap_or(Value::Null));
     let labels = match request.get("labels").and_then(Value::as_array) {
         Some(labels) if labels.iter().all(Value::is_string) => Value::from(labels.clone()),
         _ => names(request.get("labels"), "/title"),
     };
     facts.insert("labels".into(), labels);
-    if let Some(approved) = request.get("approved_by").or_else(|| document.get("approved_by")) {
+    if let Some(approved) = request
+        .get("approved_by")
+        .or_else(|| document.get("approved_by"))
+    {
         let approved = approved.as_array().ok_or("`approved_by` is no list")?;
         let who = approved.iter().map(|one| text(one, "/user/username"));
         let who: BTreeSet<String> = who.collect::<Result<_, _>>()?;
@@ -142,9 +160,16 @@ mod tests {
     fn check(text: &str, expected: Result<&str, Code>) {
         let read = review(&seen("event.json", text)).map_err(|absent| absent.code);
         let shown = read.map(|facts| {
-            ["author", "target", "approvals", "self_approvals", "stale_approvals", "objections"]
-                .map(|name| facts.get(name).map_or("-".to_owned(), Value::to_string))
-                .join(" ")
+            [
+                "author",
+                "target",
+                "approvals",
+                "self_approvals",
+                "stale_approvals",
+                "objections",
+            ]
+            .map(|name| facts.get(name).map_or("-".to_owned(), Value::to_string))
+            .join(" ")
         });
         assert_eq!(shown.as_deref().map_err(|code| *code), expected, "{text}");
     }

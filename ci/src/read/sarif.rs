@@ -92,7 +92,10 @@ fn level_of(run: &Value, result: &Value, rule: &str) -> Option<&'static str> {
     let of_rule = || {
         let rules = run.pointer("/tool/driver/rules")?.as_array()?;
         let of_id = |one: &&Value| one.get("id").and_then(Value::as_str) == Some(rule);
-        rules.iter().find(of_id)?.pointer("/defaultConfiguration/level")
+        rules
+            .iter()
+            .find(of_id)?
+            .pointer("/defaultConfiguration/level")
     };
     match result.get("level").or_else(of_rule) {
         None => Some("warning"),
@@ -142,10 +145,22 @@ mod tests {
             )
         };
         check(&run("", ""), Ok("0 0 0 0 0"));
-        check(&run(r#"{"ruleId": "r"}, {"ruleId": "x"}, {"level": "note"}"#, ""), Ok("3 1 1 1 0"));
-        check(&run(r#"{"ruleId": "r", "suppressions": [{"kind": "inSource"}]}"#, ""), Ok("0 0 0 0 1"));
         check(
-            &run(r#"{"ruleId": "r", "suppressions": [{"status": "rejected"}]}"#, ""),
+            &run(r#"{"ruleId": "r"}, {"ruleId": "x"}, {"level": "note"}"#, ""),
+            Ok("3 1 1 1 0"),
+        );
+        check(
+            &run(
+                r#"{"ruleId": "r", "suppressions": [{"kind": "inSource"}]}"#,
+                "",
+            ),
+            Ok("0 0 0 0 1"),
+        );
+        check(
+            &run(
+                r#"{"ruleId": "r", "suppressions": [{"status": "rejected"}]}"#,
+                "",
+            ),
             Ok("1 1 0 0 0"),
         );
         check(&run(r#"{"level": "bad"}"#, ""), Err(Code::Unreadable));
@@ -153,8 +168,14 @@ mod tests {
             &run("", r#""invocations": [{"executionSuccessful": false}],"#),
             Err(Code::Unreadable),
         );
-        check(&run("", "").replace("\"results\"", "\"result\""), Err(Code::Unreadable));
+        check(
+            &run("", "").replace("\"results\"", "\"result\""),
+            Err(Code::Unreadable),
+        );
         check(r#"{"version": "2.1.0", "runs": []}"#, Err(Code::Empty));
-        check(r#"{"version": "1.0.0", "runs": [{}]}"#, Err(Code::Unreadable));
+        check(
+            r#"{"version": "1.0.0", "runs": [{}]}"#,
+            Err(Code::Unreadable),
+        );
     }
 }

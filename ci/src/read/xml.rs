@@ -71,7 +71,9 @@ pub(super) fn walk(
         }
     }
     match open.last() {
-        Some(name) => Err(format!("it ends before <{name}> is closed: it was cut short")),
+        Some(name) => Err(format!(
+            "it ends before <{name}> is closed: it was cut short"
+        )),
         None if roots == 0 => Err("it has no element".to_owned()),
         None => Ok(()),
     }

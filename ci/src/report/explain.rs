@@ -80,7 +80,10 @@ fn of_checkpoint(out: &mut String, gate: &Gate, checkpoint: &Checkpoint) {
     }
     if let Some(run) = &checkpoint.run {
         let words = meshproof_record::report::text::shell(&run.words);
-        say("run", &format!("{words} (at most {})", super::millis(run.within_ms)));
+        say(
+            "run",
+            &format!("{words} (at most {})", super::millis(run.within_ms)),
+        );
         say("leaves", &run.artefacts.join(", "));
     }
     if let Some(read) = &checkpoint.read {
@@ -90,7 +93,10 @@ fn of_checkpoint(out: &mut String, gate: &Gate, checkpoint: &Checkpoint) {
         say("baseline", &of_read(read));
     }
     for rule in &checkpoint.rules {
-        say("rule", &format!("{}: {}  {}", rule.id, of_test(&rule.test), rule.origin));
+        say(
+            "rule",
+            &format!("{}: {}  {}", rule.id, of_test(&rule.test), rule.origin),
+        );
     }
     say("fix", &checkpoint.fix);
 }

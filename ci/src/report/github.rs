@@ -25,7 +25,10 @@ pub fn annotations(outcome: &Outcome) -> String {
             fix => format!("\nfix: {fix}"),
         };
         let title = format!("{} [{}]", ruling.rule, block.code.word());
-        let text = format!("{} (owner {}, rule at {}){fix}", block.why, block.owner, ruling.origin);
+        let text = format!(
+            "{} (owner {}, rule at {}){fix}",
+            block.why, block.owner, ruling.origin
+        );
         let _ = writeln!(
             out,
             "::error file={},line={line},title={}::{}",
@@ -38,7 +41,9 @@ pub fn annotations(outcome: &Outcome) -> String {
 }
 
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

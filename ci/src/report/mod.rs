@@ -10,7 +10,7 @@ pub use explain::explain;
 pub use github::annotations;
 pub use junit::junit;
 pub use sarif::sarif;
-pub use terminal::{block, line, summary, Colour};
+pub use terminal::{Colour, block, line, summary};
 
 use crate::outcome::Outcome;
 

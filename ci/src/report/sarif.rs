@@ -28,7 +28,10 @@ pub fn sarif(outcome: &Outcome) -> String {
             }));
         }
     }
-    let results: Vec<Value> = all.iter().map(|(ruling, block)| result(ruling, block)).collect();
+    let results: Vec<Value> = all
+        .iter()
+        .map(|(ruling, block)| result(ruling, block))
+        .collect();
     let document = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -70,7 +73,10 @@ fn result(ruling: &Ruling, block: &Block) -> Value {
         },
     });
     if let (Some(waiver), Some(members)) = (&block.waiver, result.as_object_mut()) {
-        let justification = format!("{} until {}: {}", waiver.owner, waiver.expires, waiver.reason);
+        let justification = format!(
+            "{} until {}: {}",
+            waiver.owner, waiver.expires, waiver.reason
+        );
         let suppression = json!([{"kind": "external", "justification": justification}]);
         members.insert("suppressions".to_owned(), suppression);
     }

@@ -48,7 +48,9 @@ pub fn line(judged: &Judged, colour: Colour) -> String {
         State::Waived => {
             let waived: Vec<String> = judged
                 .waived()
-                .map(|(ruling, _, it)| format!("{} until {} ({})", ruling.rule, it.expires, it.owner))
+                .map(|(ruling, _, it)| {
+                    format!("{} until {} ({})", ruling.rule, it.expires, it.owner)
+                })
                 .collect();
             waived.join(", ")
         }
@@ -61,7 +63,11 @@ pub fn line(judged: &Judged, colour: Colour) -> String {
         State::NotApplicable(why) | State::NotReached(why) => why.clone(),
     };
     let why = tame(&why, 200);
-    format!("{} {:<28} {why}\n", colour.paint(&judged.state, &word), judged.id)
+    format!(
+        "{} {:<28} {why}\n",
+        colour.paint(&judged.state, &word),
+        judged.id
+    )
 }
 
 /// Everything that a person needs to mend one block.
@@ -135,7 +141,11 @@ fn sentence(outcome: &Outcome, verdict: &str) -> String {
         let all = outcome.checkpoints.iter();
         all.filter(|judged| wanted(&judged.state)).count() as u64
     };
-    let all = count(outcome.checkpoints.len() as u64, "checkpoint", "checkpoints");
+    let all = count(
+        outcome.checkpoints.len() as u64,
+        "checkpoint",
+        "checkpoints",
+    );
     if outcome.is_not_applicable() {
         return format!("not applicable: none of {all} applies here, so nothing was judged");
     }
@@ -146,8 +156,14 @@ fn sentence(outcome: &Outcome, verdict: &str) -> String {
     let others = [
         (of(|state| *state == State::Waived), "waived"),
         (of(|state| *state == State::Blocked), "blocked"),
-        (of(|state| matches!(state, State::NotReached(_))), "not reached"),
-        (of(|state| matches!(state, State::NotApplicable(_))), "not applicable"),
+        (
+            of(|state| matches!(state, State::NotReached(_))),
+            "not reached",
+        ),
+        (
+            of(|state| matches!(state, State::NotApplicable(_))),
+            "not applicable",
+        ),
         (outcome.expired.len() as u64, "waivers expired"),
     ];
     for (number, word) in others {

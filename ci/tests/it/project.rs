@@ -115,7 +115,10 @@ pub(super) const FILES: [(&str, &str); 9] = [
         r#"{"p99_ms": 105, "p50": "20ms", "host": "quiet", "calls": 1000, "lost": 0, "seed": "7"}"#,
     ),
     ("before/speed.json", r#"{"p99_ms": 100, "p50": "20ms"}"#),
-    ("out/table.csv", "name,owner,left\na,ann,3\nb,bob,9\nc,cat,1"),
+    (
+        "out/table.csv",
+        "name,owner,left\na,ann,3\nb,bob,9\nc,cat,1",
+    ),
     (
         "out/review.json",
         r#"{"pull_request": {"title": "t", "user": {"login": "ann"}, "head": {"ref": "x", "sha": "abc"},
@@ -158,8 +161,9 @@ impl Project {
     /// What the gate says, or why its rules cannot be read.
     pub(super) fn outcome(&self) -> Result<Outcome, String> {
         let packs = Snapshot::default();
-        let gate = meshproof_ci::compile(&Source::new("meshproof.yaml", self.rules.as_str()), &packs)
-            .map_err(|problem| format!("{}: {problem}", problem.code_name()))?;
+        let gate =
+            meshproof_ci::compile(&Source::new("meshproof.yaml", self.rules.as_str()), &packs)
+                .map_err(|problem| format!("{}: {problem}", problem.code_name()))?;
         Ok(check(&gate, &self.world, 2, &|| false, &|_| {}))
     }
 
@@ -172,7 +176,12 @@ impl Project {
                 let mut codes: Vec<String> = blocks
                     .map(|(ruling, block)| format!("{} {}", ruling.rule, block.code.word()))
                     .collect();
-                codes.extend(outcome.expired.iter().map(|it| format!("{} waiver-expired", it.rule)));
+                codes.extend(
+                    outcome
+                        .expired
+                        .iter()
+                        .map(|it| format!("{} waiver-expired", it.rule)),
+                );
                 let code = exit_code(&outcome.claims(), End::Finished, &Policy::USUAL);
                 (code, codes)
             }

@@ -6,6 +6,7 @@ mod explain;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use meshproof_ci::edge::packs_of;
 use meshproof_ci::file::Source;
 use meshproof_ci::gate::Gate;
 use meshproof_ci::pack::{self, Snapshot};
@@ -42,6 +43,9 @@ struct Rules {
     /// The rules of the project; its folder is where commands run and paths begin
     #[arg(long, value_name = "FILE", default_value = "meshproof.yaml")]
     file: PathBuf,
+    /// A folder of rule packs, NAME/pack.yaml each; they stand in for those that ship by the name
+    #[arg(long, value_name = "DIR")]
+    packs: Option<PathBuf>,
 }
 
 impl Rules {
@@ -54,7 +58,11 @@ impl Rules {
             )));
         }
         let (name, text) = text(&self.file)?;
-        let packs = Snapshot::load(0, &pack::shipped()).map_err(diagnostic)?;
+        let (generation, written) = match &self.packs {
+            Some(folder) => (1, packs_of(folder).map_err(diagnostic)?),
+            None => (0, pack::shipped()),
+        };
+        let packs = Snapshot::load(generation, &written).map_err(diagnostic)?;
         meshproof_ci::compile(&Source::new(name, text), &packs).map_err(diagnostic)
     }
 

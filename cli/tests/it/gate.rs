@@ -27,7 +27,8 @@ checkpoints:
     run: {command: [sh, -euc, 'echo done > out.pkg'], artefacts: [out.pkg]}
 "#;
 
-const JUNIT: &str = "<testsuite name='suite' tests='1'><testcase classname='suite' name='one'/></testsuite>";
+const JUNIT: &str =
+    "<testsuite name='suite' tests='1'><testcase classname='suite' name='one'/></testsuite>";
 
 fn git(folder: &Path, arguments: &[&str]) {
     let output = Command::new("git")
@@ -98,7 +99,9 @@ fn state<'a>(document: &'a Value, id: &str) -> &'a Value {
 #[test]
 fn a_change_that_keeps_the_rules_passes_and_leaves_a_record() {
     let folder = project(RULES);
-    let more = ["--target", "main", "--junit", "g.xml", "--sarif", "g.sarif", "--record", "r"];
+    let more = [
+        "--target", "main", "--junit", "g.xml", "--sarif", "g.sarif", "--record", "r",
+    ];
     let (code, document, err) = gate(folder.path(), &more);
     assert_eq!(code, 0, "{document:#} {err}");
     assert_eq!(document["verdict"], "PASS");
@@ -117,7 +120,10 @@ fn a_change_that_keeps_the_rules_passes_and_leaves_a_record() {
 #[test]
 fn a_block_says_which_rule_where_it_is_written_and_what_to_type() {
     let folder = project(RULES);
-    git(folder.path(), &["commit", "--quiet", "--allow-empty", "-m", "Fixed it"]);
+    git(
+        folder.path(),
+        &["commit", "--quiet", "--allow-empty", "-m", "Fixed it"],
+    );
     let output = assert_cmd::Command::cargo_bin("meshproof")
         .expect("the program")
         .current_dir(folder.path())
@@ -148,9 +154,15 @@ fn a_failure_is_told_with_its_output_and_what_follows_is_not_reached() {
     let (code, document, err) = gate(folder.path(), &["--target", "main"]);
     assert_eq!(code, 1, "{document:#} {err}");
     assert_eq!(blocks(&document), ["unit/exit not-held"]);
-    assert_eq!(state(&document, "package")["not-reached"], "unit is BLOCKED");
+    assert_eq!(
+        state(&document, "package")["not-reached"],
+        "unit is BLOCKED"
+    );
     let unit = document["checkpoints"].as_array().expect("a list");
-    let unit = unit.iter().find(|it| it["id"] == "unit").expect("it is told");
+    let unit = unit
+        .iter()
+        .find(|it| it["id"] == "unit")
+        .expect("it is told");
     assert_eq!(unit["tail"], "one test\n");
 }
 
@@ -159,8 +171,12 @@ fn an_old_result_is_not_taken_for_a_new_one() {
     let folder = project(&RULES.replace("cp junit.in out.xml", "true"));
     let result = folder.path().join("out.xml");
     fs::write(&result, JUNIT).expect("a file");
-    let file = fs::File::options().write(true).open(&result).expect("it is there");
-    let hour_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let file = fs::File::options()
+        .write(true)
+        .open(&result)
+        .expect("it is there");
+    let hour_ago =
+        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
     file.set_modified(hour_ago).expect("its time is set");
     let (code, document, _) = gate(folder.path(), &["--target", "main"]);
     assert_eq!(code, 3, "{document:#}");
@@ -197,7 +213,10 @@ fn a_command_that_hangs_is_ended_with_all_that_it_started() {
     if let Ok(pid) = fs::read_to_string(folder.path().join("pid")) {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         let state = stat.rsplit(") ").next().unwrap_or_default();
-        assert!(state.is_empty() || state.starts_with('Z'), "it is still there: {stat}");
+        assert!(
+            state.is_empty() || state.starts_with('Z'),
+            "it is still there: {stat}"
+        );
     }
 }
 
@@ -206,19 +225,25 @@ fn rules_that_are_wrong_are_shown_with_line_and_suggestion() {
     let folder = project(&RULES.replace("at-most: 0", "at-moust: 0"));
     let (code, document, err) = gate(folder.path(), &[]);
     assert_eq!((code, document), (2, Value::Null), "{err}");
-    for part in ["unknown key `at-moust`", "did you mean `at-most`?", "meshproof.yaml:14"] {
+    for part in [
+        "unknown key `at-moust`",
+        "did you mean `at-most`?",
+        "meshproof.yaml:14",
+    ] {
         assert!(err.contains(part), "{part}: {err}");
     }
 }
 
 #[test]
 fn nothing_to_judge_is_no_pass() {
-    let folder = project("extends: [rust@stable]\nparameters: {rust.change: \"off\"}\n");
     let rules = "owner: team\ncheckpoints:\n  one:\n    when: {exists: nowhere}\n    run: {command: [\"true\"]}\n";
     fs::write(folder.path().join("meshproof.yaml"), rules).expect("a file");
     let (code, document, _) = gate(folder.path(), &[]);
     assert_eq!(code, 3, "{document:#}");
-    assert_eq!(state(&document, "one")["not-applicable"], "there is no nowhere");
+    assert_eq!(
+        state(&document, "one")["not-applicable"],
+        "there is no nowhere"
+    );
 }
 
 #[test]
@@ -233,7 +258,10 @@ fn ten_thousand_lines_of_rules_are_read() {
     fs::write(folder.path().join("r.json"), r#"{"a": 0, "b": "x"}"#).expect("a file");
     let (code, document, err) = gate(folder.path(), &[]);
     assert_eq!(code, 0, "{err}");
-    assert_eq!(document["checkpoints"].as_array().map(Vec::len), Some(1_500));
+    assert_eq!(
+        document["checkpoints"].as_array().map(Vec::len),
+        Some(1_500)
+    );
 }
 
 /// The rules that this repository is held to can be read, and name what they should.
@@ -247,7 +275,12 @@ fn this_repository_has_rules() {
         .expect("it runs");
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
-    for part in ["code-review/size", "meshproof.yaml:", "forbidden/names", "git-flow.names"] {
+    for part in [
+        "code-review/size",
+        "meshproof.yaml:",
+        "forbidden/names",
+        "git-flow.names",
+    ] {
         assert!(out.contains(part), "{part}: {out}");
     }
 }

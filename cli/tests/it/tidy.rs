@@ -25,7 +25,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
     (
         "cli",
         &[
-            "ci", "fault", "fixtures", "harness", "input", "proxy", "record", "replay", "sys", "wire",
+            "ci", "fault", "fixtures", "harness", "input", "proxy", "record", "replay", "sys",
+            "wire",
         ],
     ),
 ];

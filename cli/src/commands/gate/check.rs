@@ -159,12 +159,7 @@ fn write(to: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::Io(to.display().to_string(), error))
 }
 
-fn finish(
-    mut writer: Writer,
-    outcome: &Outcome,
-    end: End,
-    begun: Nanos,
-) -> Result<(), StoreError> {
+fn finish(mut writer: Writer, outcome: &Outcome, end: End, begun: Nanos) -> Result<(), StoreError> {
     let at_ns = Nanos::now().since(begun);
     let claims = outcome.claims();
     for claim in &claims {
