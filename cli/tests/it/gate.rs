@@ -237,7 +237,7 @@ fn rules_that_are_wrong_are_shown_with_line_and_suggestion() {
 #[test]
 fn nothing_to_judge_is_no_pass() {
     let rules = "owner: team\ncheckpoints:\n  one:\n    when: {exists: nowhere}\n    run: {command: [\"true\"]}\n";
-    fs::write(folder.path().join("meshproof.yaml"), rules).expect("a file");
+    let folder = project(rules);
     let (code, document, _) = gate(folder.path(), &[]);
     assert_eq!(code, 3, "{document:#}");
     assert_eq!(
