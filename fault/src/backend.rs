@@ -1,6 +1,8 @@
 //! What a way has to offer. All of it runs in the keeper: a process of one thread, in the network
 //! in which the fault is to be.
 
+use std::net::SocketAddr;
+
 use meshproof_sys::clock::Nanos;
 
 use crate::{Error, Evidence, Plan, Refusal, Residue, Spec, Way, iptables};
@@ -14,6 +16,9 @@ pub struct Scene {
     pub lease: String,
     /// The process that the fault is done to, for faults of programs, as the keeper sees it.
     pub process: Option<u32>,
+    /// Where the config center, or the VIP names, take orders, for faults of theirs; none: at the
+    /// usual port in the network of the keeper.
+    pub control: Option<SocketAddr>,
 }
 
 impl Scene {
@@ -68,5 +73,7 @@ pub fn all() -> Vec<Box<dyn Backend>> {
         Box::new(crate::process::Limits),
         Box::new(crate::disk::Filler),
         Box::new(crate::relay::Relay),
+        Box::new(crate::order::Order::CENTER),
+        Box::new(crate::order::Order::NAMES),
     ]
 }

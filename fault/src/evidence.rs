@@ -6,6 +6,9 @@ use meshproof_record::verdict::{Claim, Verdict};
 use meshproof_sys::clock::Nanos;
 use serde::{Deserialize, Serialize};
 
+/// Times of a schedule that are told one by one.
+const TIMES_TOLD: usize = 20;
+
 /// What met a fault, by the kernel's counters or on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -19,6 +22,25 @@ pub struct Evidence {
     pub until_ns: Option<u64>,
     /// Why it ended, where it has.
     pub ending: Option<Ending>,
+    /// Of a fault with a schedule: each time that it was in force and is over.
+    #[serde(default)]
+    pub occurrences: Vec<Occurred>,
+}
+
+/// One time that a fault with a schedule was in force. Times are nanoseconds of the monotonic
+/// clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurred {
+    /// When it was to begin.
+    pub due_ns: u64,
+    /// When it began.
+    pub from_ns: u64,
+    /// When it was over.
+    pub until_ns: u64,
+    /// How many met it.
+    pub met: u64,
+    /// It was healed before its time.
+    pub cut_short: bool,
 }
 
 /// One counter.
@@ -65,9 +87,39 @@ impl Evidence {
         self.counts.iter().map(|count| count.met).sum()
     }
 
-    /// Nothing met it: it was none.
+    /// Nothing met it, or nothing met it one of the times: it was none.
     pub fn is_empty(&self) -> bool {
-        self.met() == 0
+        self.met() == 0 || !self.unmet().is_empty()
+    }
+
+    /// Times that nothing met, counted from 1. One that was cut short may have had no time to.
+    fn unmet(&self) -> Vec<usize> {
+        let all = self.occurrences.iter().enumerate();
+        all.filter(|(_, one)| one.met == 0 && !one.cut_short)
+            .map(|(n, _)| n + 1)
+            .collect()
+    }
+
+    /// The times, in words; none: it has no schedule.
+    fn times(&self) -> Option<String> {
+        let late_ns = |one: &Occurred| one.from_ns.saturating_sub(one.due_ns);
+        let late_ns = self.occurrences.iter().map(late_ns).max()?;
+        let met: Vec<String> = self
+            .occurrences
+            .iter()
+            .take(TIMES_TOLD)
+            .map(|one| one.met.to_string())
+            .collect();
+        let more = match self.occurrences.len() > TIMES_TOLD {
+            true => ", …",
+            false => "",
+        };
+        Some(format!(
+            "in force {} times (met {}{more}), late by {} ms at most",
+            self.occurrences.len(),
+            met.join(", "),
+            late_ns / 1_000_000
+        ))
     }
 
     /// How long it was in force until `now`, in nanoseconds.
@@ -79,19 +131,23 @@ impl Evidence {
     pub fn claim(&self, fault: &str) -> Claim {
         let name = format!("fault effect: {fault}");
         if self.is_empty() {
-            let mut why = format!("0 of {} counters moved", self.counts.len());
+            let unmet: Vec<String> = self.unmet().iter().map(usize::to_string).collect();
+            let mut why = match self.met() {
+                0 => format!("0 of {} counters moved", self.counts.len()),
+                _ => format!("nothing met it at time {} of its schedule", unmet.join(", ")),
+            };
+            if let Some(times) = self.times() {
+                why.push_str("; ");
+                why.push_str(&times);
+            }
             for reason in &self.reasons {
                 why.push_str("; ");
                 why.push_str(reason);
             }
             return Claim::new(name, Verdict::Invalid, why);
         }
-        let told: Vec<String> = self
-            .counts
-            .iter()
-            .filter(|count| count.met > 0)
-            .map(Count::to_string)
-            .collect();
+        let told = self.counts.iter().filter(|count| count.met > 0);
+        let told: Vec<String> = told.map(Count::to_string).chain(self.times()).collect();
         Claim::new(name, Verdict::Pass, told.join("; "))
     }
 }

@@ -25,6 +25,34 @@ pub fn live() -> io::Result<Vec<Flow>> {
     Ok(flows)
 }
 
+/// Who listens at a port of the network of this process. A socket that listens at every address is
+/// told as the loopback one.
+pub(crate) fn listeners(port: u16) -> io::Result<Vec<SocketAddr>> {
+    /// TCP_LISTEN.
+    const LISTENS: &str = "0A";
+    let mut all = Vec::new();
+    for name in ["tcp", "tcp6"] {
+        let text = match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        all.extend(text.lines().skip(1).filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
+            let mut local = address(local)?;
+            if local.ip().is_unspecified() {
+                local.set_ip(match local {
+                    SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                });
+            }
+            (state == LISTENS && local.port() == port).then_some(local)
+        }));
+    }
+    Ok(all)
+}
+
 /// One line of `/proc/net/tcp`.
 fn parse(line: &str) -> Option<Flow> {
     /// Established, both halves of an opening, both halves of a closing that still carries bytes.

@@ -24,7 +24,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::choose::choose;
 use crate::process::burner::{self, BURNER};
 use crate::talk::{Line, Order, Word};
-use crate::{Ending, Error, Evidence, Hold, Plan, Scene, backend};
+use crate::course::Course;
+use crate::{Ending, Error, Evidence, Plan, Scene, backend};
 
 /// The first argument of a stage; the second is its name.
 const STAGE: &str = "__fault";
@@ -152,7 +153,9 @@ struct Keeper {
 
 /// A fault in force.
 struct Held {
-    hold: Box<dyn Hold>,
+    course: Course,
+    /// Why its schedule could not be kept.
+    broken: Option<Error>,
     since: Nanos,
     until: Nanos,
     silence: Duration,
@@ -203,8 +206,17 @@ impl Keeper {
             if now >= held.until {
                 return Ok(Event::Ends(Ending::Limit));
             }
-            let tick = held.hold.tick(now);
-            next = [Some(held.until), Some(silent), tick]
+            let due = match held.course.step(now) {
+                Ok(due) => due,
+                Err(error) => {
+                    held.broken = Some(error);
+                    return Ok(Event::Ends(Ending::Limit));
+                }
+            };
+            if held.course.is_over() {
+                return Ok(Event::Ends(Ending::Limit));
+            }
+            next = [Some(held.until), Some(silent), due]
                 .into_iter()
                 .flatten()
                 .min();
@@ -275,14 +287,14 @@ impl Keeper {
         let Some((plan, index, scene)) = self.standby.take() else {
             return Err(Error::Refused("there is no plan, or it was done".into()));
         };
-        let backends = backend::all();
-        let backend = backends
-            .get(index)
-            .ok_or_else(|| Error::Refused("its way is gone".into()))?;
-        let hold = backend.apply(&plan, &scene)?;
+        let backend = backend::all().into_iter().nth(index);
+        let backend = backend.ok_or_else(|| Error::Refused("its way is gone".into()))?;
+        let course = Course::begin(backend, plan, scene, Nanos::now())?;
+        // Of one that begins later: when that was asked for.
         let now = Nanos::now();
         self.held = Some(Held {
-            hold,
+            course,
+            broken: None,
             since: now,
             until: now + Duration::from_millis(limit_ms),
             silence: Duration::from_millis(silence_ms),
@@ -295,7 +307,7 @@ impl Keeper {
         let Some(held) = &mut self.held else {
             return Err(Error::Refused("no fault is in force".into()));
         };
-        let evidence = held.hold.evidence()?;
+        let evidence = held.course.evidence()?;
         Ok(Evidence {
             since_ns: held.since.0,
             ..evidence
@@ -307,10 +319,13 @@ impl Keeper {
         let Some(mut held) = self.held.take() else {
             return Ok(());
         };
-        // Counters go with the rules; what cannot be read is no reason to let them stand.
-        let evidence = held.hold.evidence();
-        let healed = held.hold.heal();
+        // What is told of it then, and its rules, end together.
+        let healed = held.course.heal();
+        let evidence = held.course.evidence();
         let word = match (evidence, healed) {
+            (Ok(_), Ok(_)) if held.broken.is_some() => {
+                refusal(held.broken.take().unwrap_or_else(|| Error::Gone(String::new())))
+            }
             (Ok(evidence), Ok(residue)) => Word::Healed {
                 evidence: Evidence {
                     since_ns: held.since.0,

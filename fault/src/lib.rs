@@ -26,6 +26,7 @@ mod macros;
 
 pub mod backend;
 pub mod choose;
+mod course;
 pub mod disk;
 mod error;
 mod evidence;
@@ -36,6 +37,7 @@ mod lease;
 pub mod leftovers;
 pub mod netlink;
 pub mod nft;
+pub mod order;
 mod plan;
 pub mod process;
 pub mod relay;
@@ -48,7 +50,7 @@ mod way;
 
 pub use backend::{Backend, Hold, Scene};
 pub use error::Error;
-pub use evidence::{Count, Ending, Evidence, Leftover, Residue};
+pub use evidence::{Count, Ending, Evidence, Leftover, Occurred, Residue};
 pub use lease::{BEAT, Fault, Ground, Healed, Here, Lease, SILENCE, Standby};
 pub use plan::{FLOWS_MAX, Family, Flow, Plan, RuleText};
 pub use spec::Spec;

@@ -30,6 +30,10 @@ words! {
         Limits = "limits",
         /// The app is told to, by its own control.
         AppOrder = "app-order",
+        /// The config center is told to, as long as its keeper's connection stands.
+        CenterOrder = "center-order",
+        /// The VIP names are told to, as long as its keeper's connection stands.
+        NamesOrder = "names-order",
         /// A file without a name that fills the disk.
         Filler = "filler",
         /// A mount over the folder, in a mount namespace of its own.
@@ -51,6 +55,8 @@ impl Way {
             | Way::Trace
             | Way::Burner
             | Way::Filler
+            | Way::CenterOrder
+            | Way::NamesOrder
             | Way::Mount => Afterlife::Gone,
         }
     }
@@ -71,6 +77,8 @@ impl Way {
             Way::Burner => "children that take what there is",
             Way::Limits => "a limit of the kernel",
             Way::AppOrder => "an order to the app",
+            Way::CenterOrder => "an order to the config center that goes with its keeper",
+            Way::NamesOrder => "an order to the VIP names that goes with its keeper",
             Way::Filler => "a file without a name that fills the disk",
             Way::Mount => "a mount in a namespace of its own",
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use meshproof_fault::leftovers::{self, Done};
-use meshproof_fault::spec::{Kind, Subject};
+use meshproof_fault::spec::{Dependency, Kind, Outside, Subject};
 use meshproof_fault::{Error, Fault, Here, Scene, Spec, Way, keeper};
 use meshproof_harness::environment::Program;
 
@@ -65,6 +65,7 @@ Exit: 0 it can be done, 2 wrong use or no way does exactly this, 4 this machine 
 Examples:
   meshproof fault plan '{kind: drop, from: app, port: 12199}' --pod server
   meshproof fault plan '{kind: reject, to: app, port: 12199, way: iptables-legacy}' --pid 4711
+  meshproof fault plan '{kind: stale, of: config-center}'     in the environment that stands
   meshproof fault plan mute.yaml --format json
   meshproof schema fault              what can be written")]
 struct PlanArgs {
@@ -206,6 +207,17 @@ impl Place {
         ))
     }
 
+    /// This place, or where none is named that of what the fault is of: the pod of the config
+    /// center or of the VIP names.
+    fn of(&self, spec: &Spec) -> Place {
+        let mut place = self.clone();
+        let named = self.pod.is_some() || self.pid.is_some() || self.inside.is_some() || self.host;
+        if let (Some(of), false) = (spec.of, named) {
+            place.pod = Some(of.value.pod().to_owned());
+        }
+        place
+    }
+
     fn told(&self) -> &str {
         self.inside.as_deref().unwrap_or("this network")
     }
@@ -253,9 +265,21 @@ fn made(spec: Spec, process: Option<u32>) -> Fault {
             run,
             lease,
             process,
+            control: None,
         },
         spec,
     }
+}
+
+/// What a kind can be said of, where something outside of the pods is among it.
+fn whose(kind: Kind) -> Vec<String> {
+    let outside = Outside::ALL.iter().filter(|of| of.kinds().contains(&kind));
+    let outside: Vec<String> = outside.map(|of| format!("of: {of}")).collect();
+    if outside.is_empty() || kind.dependency() == Dependency::Outside {
+        return outside;
+    }
+    let first = Spec::new(kind).subject().to_string();
+    std::iter::once(first).chain(outside).collect()
 }
 
 fn list() -> Result<u8, Failure> {
@@ -266,9 +290,10 @@ fn list() -> Result<u8, Failure> {
         let subject = match kind {
             Kind::Drop => "packets, frames".to_owned(),
             Kind::Mute => "frames, program".to_owned(),
+            _ if !whose(*kind).is_empty() => whose(*kind).join(", "),
             _ => subject.to_string(),
         };
-        writeln!(out, "  {kind:<12} {subject:<16} {}", kind.about())?;
+        writeln!(out, "  {kind:<12} {subject:<32} {}", kind.about())?;
     }
     writeln!(
         out,
@@ -292,15 +317,16 @@ fn list() -> Result<u8, Failure> {
 
 fn plan(args: &PlanArgs) -> Result<u8, Failure> {
     let spec = read(&args.fault)?;
+    let place = args.place.of(&spec);
     let again = ["plan", &args.fault, "--format", args.format.word()].map(str::to_owned);
-    if let Some(done) = args.place.elsewhere(&again) {
+    if let Some(done) = place.elsewhere(&again) {
         return done;
     }
-    let fault = made(spec, args.place.process);
+    let fault = made(spec, place.process);
     let standby = fault.preflight(&Here::default()).map_err(failure)?;
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Text => print::plan(&mut out, standby.plan(), args.place.told())?,
+        Format::Text => print::plan(&mut out, standby.plan(), place.told())?,
         Format::Json => print::json(&mut out, standby.plan())?,
     }
     Ok(exit::OK)

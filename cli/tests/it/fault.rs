@@ -60,6 +60,7 @@ fn try_lease(yaml: &str, limit: Duration) -> Result<Lease, Error> {
     let spec = Spec::parse("fault.yaml", yaml).unwrap_or_else(|problem| panic!("{problem}"));
     let lease = spec.id.as_ref().map_or("one", |id| id.as_str()).to_owned();
     let scene = Scene {
+        control: None,
         run: "test".into(),
         lease,
         process: None,
@@ -360,6 +361,7 @@ fn inert_faults_are_invalid() {
         // A host that uses the old kind gets rules of that kind.
         let spec = Spec::parse("fault.yaml", "{kind: drop, port: 9999}").unwrap();
         let scene = Scene {
+            control: None,
             run: "test".into(),
             lease: "one".into(),
             process: None,

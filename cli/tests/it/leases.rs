@@ -85,6 +85,7 @@ fn fault(text: &str, process: Option<u32>) -> Fault {
     Fault {
         spec: Spec::parse("fault.yaml", text).unwrap(),
         scene: Scene {
+            control: None,
             run: "run".into(),
             lease: "it-1".into(),
             process,

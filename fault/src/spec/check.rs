@@ -25,9 +25,11 @@ impl Spec {
                 );
             }
         }
+        self.check_outside(name, text)?;
         let subject = self.subject();
         if let Some((span, key)) = self.of_frames()
             && subject != Subject::Frames
+            && !(key == "service" && subject == Subject::ConfigCenter)
         {
             return problem(
                 span,
@@ -207,7 +209,7 @@ impl Spec {
                 "write a time up to 24h",
             );
         }
-        Ok(())
+        self.check_schedule(name, text)
     }
 
     /// What is said of bytes: which one, how it changes, what comes in their place.

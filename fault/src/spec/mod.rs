@@ -14,8 +14,10 @@
 mod check;
 pub mod hex;
 mod link;
+mod outside;
 mod rate;
 mod say;
+mod schedule;
 mod words;
 
 use ipnet::IpNet;
@@ -25,8 +27,10 @@ use serde::{Deserialize, Serialize};
 
 pub use link::LINK_DELAY_MS_MAX;
 pub use rate::Rate;
+pub use schedule::{Occurrence, Repeat, TIMES_MAX};
 pub use words::{
-    Dependency, Direction, Frames, Kind, Listener, Muted, Only, Program, Protocol, Side, Subject,
+    Dependency, Direction, Frames, Kind, Listener, Muted, Only, Outside, Program, Protocol, Side,
+    Subject,
     Version,
 };
 
@@ -52,6 +56,9 @@ pub struct Spec {
     pub id: Option<Spanned<String>>,
     /// What.
     pub kind: Spanned<Kind>,
+    /// Of what outside of the pods; none: of a pod.
+    #[serde(default)]
+    pub of: Option<Spanned<Outside>>,
     /// Where: a pod. On the command line the place is an option.
     #[serde(default)]
     pub pod: Option<Spanned<String>>,
@@ -88,7 +95,8 @@ pub struct Spec {
     /// Only frames of this protocol.
     #[serde(default)]
     pub protocol: Option<Spanned<Protocol>>,
-    /// Only frames of calls of this service, in short or in full.
+    /// Only frames of calls of this service, in short or in full; of the config center, only its
+    /// list.
     #[serde(default)]
     pub service: Option<Spanned<String>>,
     /// Only frames of calls of this method.
@@ -104,15 +112,16 @@ pub struct Spec {
     /// the same ones on every run.
     #[serde(default)]
     pub percent: Option<Spanned<f64>>,
-    /// The seed of `percent`, and of what a bad link chooses; 0 where it is not named.
+    /// The seed of `percent`, and of what a bad link chooses, 0 where it is not named; of `reorder`
+    /// of the config center, whose lists are shuffled by it, and backwards where it is not named.
     #[serde(default)]
     pub seed: Option<Spanned<u64>>,
     /// Only frames of the n-th connection that the relay on the leg has carried, counted from 1;
     /// `nth` and `last` count its frames alone.
     #[serde(default)]
     pub connection: Option<Spanned<u64>>,
-    /// How much later, for `delay` and `slow`; for `reorder` how long others overtake, where it is
-    /// not the next one alone.
+    /// How much later, for `delay` and `slow`; how long each state lasts, for `flapping`; for
+    /// `reorder` of frames how long others overtake, where it is not the next one alone.
     #[serde(default)]
     pub by: Option<Spanned<Millis>>,
     /// The byte of the frame, counted from 0, for `truncate` (the first one that is missing) and
@@ -166,6 +175,20 @@ pub struct Spec {
     /// Which way, for `link`; none: both.
     #[serde(default)]
     pub direction: Option<Spanned<Direction>>,
+    /// Addresses, `10.0.0.1` or `10.0.0.1:12200`, in a story also pods: all that are told
+    /// (`partial`), that go and come (`flapping`, none: all), that come first (`reorder`), whose
+    /// sessions run out (`expired`, none: all), or that are answered (`wrong`).
+    #[serde(default)]
+    pub addresses: Vec<Spanned<String>>,
+    /// Only this VIP name: `APP.ZONE`, or a whole name; none: all.
+    #[serde(default)]
+    pub name: Option<Spanned<String>>,
+    /// It begins so much later than it was asked for.
+    #[serde(default)]
+    pub at: Option<Spanned<Millis>>,
+    /// How often it is in force; `for` says how long each time.
+    #[serde(default)]
+    pub repeat: Option<Repeat>,
     /// After this time it is healed, whoever has forgotten it. In a story the time of the story
     /// is the limit; elsewhere it must be named.
     #[serde(default, rename = "for")]
@@ -204,6 +227,7 @@ impl Spec {
         Spec {
             id: None,
             kind: unwritten(kind),
+            of: None,
             pod: None,
             program: Program::default(),
             from: None,
@@ -240,6 +264,10 @@ impl Spec {
             corrupt: None,
             rate: None,
             direction: None,
+            addresses: Vec::new(),
+            name: None,
+            at: None,
+            repeat: None,
             during: None,
             way: None,
         }
@@ -256,7 +284,15 @@ impl Spec {
             || self.percent.is_some()
             || self.connection.is_some()
             || self.way.is_some_and(|way| way.value == Way::Relay);
+        if let Some(of) = self.of {
+            return of.value.into();
+        }
         match self.kind.value.dependency() {
+            // It says of what, or is refused.
+            Dependency::Outside => Outside::ALL
+                .iter()
+                .find(|of| of.kinds().contains(&self.kind.value))
+                .map_or(Subject::ConfigCenter, |of| (*of).into()),
             Dependency::Program => Subject::Program,
             Dependency::App if self.port.is_none() => Subject::Program,
             Dependency::Disk => Subject::Disk,
@@ -301,6 +337,15 @@ impl Spec {
             (Some(nth), None) => (nth.value, Some(nth.value)),
             (Some(nth), Some(last)) => (nth.value, Some(last.value)),
             (None, last) => (1, last.map(|last| last.value)),
+        }
+    }
+}
+
+impl From<Outside> for Subject {
+    fn from(of: Outside) -> Subject {
+        match of {
+            Outside::ConfigCenter => Subject::ConfigCenter,
+            Outside::Vip => Subject::Vip,
         }
     }
 }
@@ -402,6 +447,18 @@ mod tests {
             "{kind: truncate, byte: 21, port: 12199, percent: 10, seed: 4}",
             "truncate at byte 21 frames, 10 % of them by seed 4, port 12199",
         );
+        check(
+            "{kind: stale, of: config-center, service: SampleService}",
+            "stale lists of the config center, service SampleService",
+        );
+        check(
+            "{kind: wrong, of: vip, name: sample.gz00a, addresses: [10.0.0.1]}",
+            "wrong answers of the VIP names, name sample.gz00a, addresses 10.0.0.1",
+        );
+        check(
+            "{kind: slow, of: vip, by: 2s, at: 1s, for: 1s, repeat: {times: 3, every: 2s}}",
+            "slow answers of the VIP names by 2000 ms, at 1000 ms, 3 times every 2000 ms for 1000 ms",
+        );
         check("{kind: pause, pod: server}", "pause the app, pod server");
         check("{kind: full, folder: /var/log}", "full disk at /var/log");
         check(
@@ -489,6 +546,22 @@ mod tests {
         code("{kind: link, delay: 4ms, jitter: 5ms}", "fault::jitter");
         code("{kind: link, rate: 10}", "input::bad_value");
         code("{kind: link, loss: 1, nth: 2}", "fault::not_frames");
+        for outside in [
+            "{kind: stale}",
+            "{kind: nxdomain, of: config-center}",
+            "{kind: drop, of: vip, port: 53}",
+            "{kind: partial, of: config-center}",
+            "{kind: flapping, of: config-center}",
+            "{kind: wrong, of: vip}",
+            "{kind: stale, of: config-center, name: a.b}",
+            "{kind: slow, of: vip, by: 1s, service: SampleService}",
+            "{kind: stale, of: config-center, by: 1s}",
+            "{kind: cut, addresses: [10.0.0.1]}",
+        ] {
+            code(outside, "fault::outside");
+        }
+        code("{kind: slow, of: vip}", "fault::no_time");
+        code("{kind: stale, of: config-center, port: 9600}", "fault::no_leg");
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl fmt::Display for Spec {
             Subject::Pod => f.write_str(" the pod off")?,
             Subject::Link => self.say_link(f)?,
             Subject::Disk => f.write_str(" disk")?,
+            Subject::ConfigCenter | Subject::Vip => self.outside(f)?,
         }
         if let Some(connections) = self.connections {
             write!(f, " beyond {connections} connections")?;
@@ -78,10 +79,58 @@ impl fmt::Display for Spec {
         if let Some(folder) = &self.folder {
             write!(f, " at {folder}")?;
         }
+        if subject == Subject::ConfigCenter
+            && let Some(service) = &self.service
+        {
+            write!(f, ", service {service}")?;
+        }
+        if let Some(name) = &self.name {
+            write!(f, ", name {name}")?;
+        }
+        if !self.addresses.is_empty() {
+            let all: Vec<&str> = self.addresses.iter().map(|one| one.as_str()).collect();
+            write!(f, ", addresses {}", all.join(" "))?;
+        }
         if let Some(pod) = &self.pod {
             write!(f, ", pod {pod}")?;
         }
-        Ok(())
+        self.when(f)
+    }
+}
+
+impl Spec {
+    fn outside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.of.map_or("nobody", |of| of.value.told());
+        let what = match self.kind.value {
+            Kind::Stale | Kind::Partial | Kind::Flapping | Kind::Reorder => "lists",
+            Kind::Empty if self.subject() == Subject::ConfigCenter => "lists",
+            Kind::Expired => "sessions",
+            _ => "answers",
+        };
+        write!(f, " {what} of {of}")
+    }
+
+    /// When it is in force, where that is not simply from now on.
+    fn when(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.at {
+            write!(f, ", at {} ms", at.value.0)?;
+        }
+        let Some(repeat) = &self.repeat else {
+            return Ok(());
+        };
+        write!(f, ", {} times", repeat.times)?;
+        match (repeat.every, repeat.within) {
+            (Some(every), _) => write!(f, " every {} ms", every.value.0)?,
+            (None, Some(within)) => {
+                let seed = repeat.seed.map_or(0, |seed| seed.value);
+                write!(f, " within {} ms by seed {seed}", within.value.0)?;
+            }
+            (None, None) => {}
+        }
+        match self.during {
+            Some(during) => write!(f, " for {} ms", during.value.0),
+            None => Ok(()),
+        }
     }
 }
 

@@ -18,7 +18,8 @@ words! {
         Delay = "delay",
         /// Frames come twice.
         Duplicate = "duplicate",
-        /// Frames change places with the next one, or are overtaken for a time.
+        /// Frames change places with the next one, or are overtaken for a time; lists of the config
+        /// center come in another order.
         Reorder = "reorder",
         /// A frame is cut, and its connection closed.
         Truncate = "truncate",
@@ -38,7 +39,7 @@ words! {
         Stop = "stop",
         /// The program stands still.
         Pause = "pause",
-        /// An app's answers wait.
+        /// Answers wait: of an app, or of what is outside.
         Slow = "slow",
         /// An app's methods throw.
         Throw = "throw",
@@ -56,6 +57,36 @@ words! {
         Full = "full",
         /// The disk takes no writes.
         ReadOnly = "read-only",
+        /// The config center answers that it is not available.
+        Unavailable = "unavailable",
+        /// Lists of the config center stay as they are.
+        Stale = "stale",
+        /// Lists of the config center, or answers to a VIP name, are empty.
+        Empty = "empty",
+        /// Lists of the config center lack providers that are there.
+        Partial = "partial",
+        /// Providers go from the lists of the config center and come back.
+        Flapping = "flapping",
+        /// Sessions at the config center run out.
+        Expired = "expired",
+        /// A VIP name is said not to exist.
+        Nxdomain = "nxdomain",
+        /// The VIP names answer that they failed.
+        Servfail = "servfail",
+        /// The VIP names do not answer.
+        Silent = "silent",
+        /// A VIP name is answered with addresses of others.
+        Wrong = "wrong",
+    }
+}
+
+words! {
+    /// What outside of the pods a fault is of.
+    Outside {
+        /// The config center.
+        ConfigCenter = "config-center",
+        /// The VIP names.
+        Vip = "vip",
     }
 }
 
@@ -78,6 +109,8 @@ pub enum Dependency {
     Link,
     /// A disk.
     Disk,
+    /// The config center or the VIP names.
+    Outside,
 }
 
 impl Kind {
@@ -108,6 +141,16 @@ impl Kind {
             Kind::Cut => Dependency::Pod,
             Kind::Link => Dependency::Link,
             Kind::Full | Kind::ReadOnly => Dependency::Disk,
+            Kind::Unavailable
+            | Kind::Stale
+            | Kind::Empty
+            | Kind::Partial
+            | Kind::Flapping
+            | Kind::Expired
+            | Kind::Nxdomain
+            | Kind::Servfail
+            | Kind::Silent
+            | Kind::Wrong => Dependency::Outside,
         }
     }
 
@@ -125,7 +168,7 @@ impl Kind {
             }
             Kind::Delay => "frames wait",
             Kind::Duplicate => "frames come twice",
-            Kind::Reorder => "frames change places",
+            Kind::Reorder => "frames change places; lists of the config center come in another order",
             Kind::Truncate => "a frame is cut, and its connection closed",
             Kind::Flip => "a byte of a frame is another",
             Kind::Replace => "other bytes arrive in place of a frame",
@@ -135,7 +178,7 @@ impl Kind {
             Kind::Kill => "SIGKILL; healed by a new start",
             Kind::Stop => "SIGTERM, the graceful end; healed by a new start",
             Kind::Pause => "the program stands still",
-            Kind::Slow => "an app's answers wait",
+            Kind::Slow => "answers wait: of an app, the config center, the VIP names",
             Kind::Throw => "an app's methods throw",
             Kind::Error => "an app's methods are not run: an error of the server",
             Kind::Hang => "an app reads nothing any more",
@@ -144,6 +187,16 @@ impl Kind {
             Kind::Descriptors => "no further descriptors",
             Kind::Full => "the disk is full",
             Kind::ReadOnly => "the disk takes no writes",
+            Kind::Unavailable => "the config center answers 503 and closes its watch connections",
+            Kind::Stale => "lists of the config center stay as they are, nothing is pushed",
+            Kind::Empty => "lists, or answers to a name, are empty; lists not confirmed",
+            Kind::Partial => "lists name only some of the providers that are there",
+            Kind::Flapping => "providers go from the lists and come back, again and again",
+            Kind::Expired => "sessions at the config center run out, whoever renews them",
+            Kind::Nxdomain => "a name is said not to exist",
+            Kind::Servfail => "the VIP names answer that they failed",
+            Kind::Silent => "the VIP names do not answer",
+            Kind::Wrong => "a name is answered with other addresses",
         }
     }
 }
@@ -283,5 +336,9 @@ words! {
         Link = "link",
         /// A disk.
         Disk = "disk",
+        /// The config center.
+        ConfigCenter = "config-center",
+        /// The VIP names.
+        Vip = "vip",
     }
 }

@@ -282,6 +282,7 @@ impl Stage<'_> {
                 let fault = Fault {
                     spec,
                     scene: Scene {
+                        control: None,
                         run: format!("trial-{}", std::process::id()),
                         lease: format!("silence-{number}"),
                         process: None,

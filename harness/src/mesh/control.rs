@@ -34,6 +34,16 @@ impl Mesh {
         Ok(self.services_at()?.names)
     }
 
+    /// Where the config center takes orders.
+    pub fn center_control(&self) -> Result<SocketAddr, Error> {
+        Ok(SocketAddr::new(self.center()?.ip(), port::CENTER_CONTROL))
+    }
+
+    /// Where the VIP name service takes orders.
+    pub fn names_control(&self) -> Result<SocketAddr, Error> {
+        Ok(SocketAddr::new(self.names()?.ip(), port::NAMES_CONTROL))
+    }
+
     pub(super) fn services_at(&self) -> Result<Services, Error> {
         rise::services(self.environment())
     }
@@ -78,13 +88,13 @@ impl Mesh {
 
     /// Orders for the config center: `{"order":"reversed"}`.
     pub fn order_registry(&self, orders: &str) -> Result<(), Error> {
-        let control = SocketAddr::new(self.center()?.ip(), port::CENTER_CONTROL);
+        let control = self.center_control()?;
         self.order(REGISTRY, control, orders, "the config center")
     }
 
     /// Orders for the VIP name service: `{"faults":{"*":{"answer":"servfail"}}}`.
     pub fn order_names(&self, orders: &str) -> Result<(), Error> {
-        let control = SocketAddr::new(self.names()?.ip(), port::NAMES_CONTROL);
+        let control = self.names_control()?;
         self.order(VIP, control, orders, "the VIP name service")
     }
 
@@ -279,13 +289,13 @@ impl Mesh {
 
     /// What the config center did, in order: the lines of its log.
     pub fn registry_log(&self) -> Result<Vec<serde_json::Value>, Error> {
-        let control = SocketAddr::new(self.center()?.ip(), port::CENTER_CONTROL);
+        let control = self.center_control()?;
         self.log_over_http(REGISTRY, control, "the log of the config center")
     }
 
     /// The questions that the VIP name service was asked, in order: the lines of its log.
     pub fn names_log(&self) -> Result<Vec<serde_json::Value>, Error> {
-        let control = SocketAddr::new(self.names()?.ip(), port::NAMES_CONTROL);
+        let control = self.names_control()?;
         self.log_over_http(VIP, control, "the log of the VIP name service")
     }
 

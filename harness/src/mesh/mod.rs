@@ -67,12 +67,12 @@ pub(crate) mod port {
     /// The same, of an app that is there while another one leaves.
     pub(crate) const CONTROL_TOO: u16 = 12197;
     pub(crate) const CENTER: u16 = 9600;
-    pub(crate) const CENTER_CONTROL: u16 = 9601;
+    pub(crate) const CENTER_CONTROL: u16 = meshproof_fault::order::CENTER_CONTROL;
     /// Names, where a pod has all ports to itself.
     pub(crate) const NAMES: u16 = 53;
     /// Names, where it has not.
     pub(crate) const NAMES_HIGH: u16 = 9653;
-    pub(crate) const NAMES_CONTROL: u16 = 9654;
+    pub(crate) const NAMES_CONTROL: u16 = meshproof_fault::order::NAMES_CONTROL;
 }
 
 /// How a mesh is brought up.

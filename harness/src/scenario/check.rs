@@ -486,15 +486,15 @@ impl Checker<'_> {
 
     fn fault(&mut self, fault: &Fault) -> Checked {
         let kind = fault.kind;
-        let (Some(id), Some(pod)) = (&fault.id, &fault.pod) else {
-            let key = if fault.id.is_none() { "id" } else { "pod" };
-            return Err(self.wrong(
+        let needs = |key: &str| {
+            self.wrong(
                 kind.span,
                 "scenario::fault",
                 format!("a fault of a story needs `{key}`"),
                 "write `id`, which is what `heal` calls it, and `pod`, which is where it is",
-            ));
+            )
         };
+        let id = fault.id.as_ref().ok_or_else(|| needs("id"))?;
         if self.faults.contains(&id.value) {
             return Err(self.wrong(
                 id.span,
@@ -505,6 +505,23 @@ impl Checker<'_> {
         }
         fault.check(self.name, self.text)?;
         let doer = harm::doer(fault);
+        let Some(pod) = &fault.pod else {
+            if fault.of.is_none() {
+                return Err(needs("pod"));
+            }
+            self.outside(fault)?;
+            self.way(fault, doer)?;
+            self.faults.push(id.value.clone());
+            return Ok(());
+        };
+        if let Some(of) = fault.of {
+            return Err(self.wrong(
+                pod.span,
+                "scenario::fault",
+                format!("a fault of {} is in no pod of the story", of.value.told()),
+                "leave `pod` out",
+            ));
+        }
         match doer {
             // A config center may be cut off as well as an app.
             Doer::Keeper if fault.subject() != Subject::Program => self.any_pod(pod)?,
@@ -523,6 +540,20 @@ impl Checker<'_> {
         }
         self.faults.push(id.value.clone());
         Ok(())
+    }
+
+    /// A fault of the config center or of VIP names.
+    fn outside(&self, fault: &Fault) -> Checked {
+        for address in &fault.addresses {
+            let literal = address.parse::<std::net::IpAddr>().is_ok()
+                || address.parse::<std::net::SocketAddr>().is_ok();
+            if !literal {
+                self.pod(address)?;
+            }
+        }
+        fault.service.iter().try_for_each(|it| self.service(it))?;
+        let times = [fault.by, fault.at, fault.during];
+        times.into_iter().flatten().try_for_each(|it| self.time(it))
     }
 
     /// A leg on which a relay can stand, and harm that it can do.
@@ -578,12 +609,21 @@ impl Checker<'_> {
                 format!("write one of {}, or leave `way` out", ways.join(", ")),
             ));
         }
-        match (fault.during, doer) {
-            (Some(during), Doer::Relay | Doer::Mesh | Doer::App) => Err(self.wrong(
-                during.span,
+        let repeat = fault.repeat.as_ref().map(|repeat| repeat.times.span);
+        let timed = [
+            (fault.during.map(|it| it.span), "for"),
+            (fault.at.map(|it| it.span), "at"),
+            (repeat, "repeat"),
+        ];
+        let timed = timed
+            .into_iter()
+            .find_map(|(span, key)| Some((span?, key)));
+        match (timed, doer) {
+            (Some((span, key)), Doer::Relay | Doer::Mesh | Doer::App) => Err(self.wrong(
+                span,
                 "scenario::fault",
-                "only faults that a keeper holds end by themselves",
-                "leave `for` out, and heal it in a step",
+                "only faults that a keeper holds begin and end by themselves",
+                format!("leave `{key}` out, and put it in force and heal it in steps"),
             )),
             _ => Ok(()),
         }

@@ -46,7 +46,8 @@ pub(super) enum Doer {
     Mesh,
     /// The app, which is told to.
     App,
-    /// A keeper in the pod: packets, whole pods, links, disks, and what a program has of its machine.
+    /// A keeper in the pod: packets, whole pods, links, disks, what a program has of its machine,
+    /// and what the config center and the VIP names are told.
     Keeper,
 }
 
@@ -70,7 +71,15 @@ pub(super) fn doer(fault: &Fault) -> Doer {
     let signal = fault.way.is_none_or(|way| way.value == Way::Signal);
     match (fault.subject(), fault.kind.value) {
         (Subject::Frames, _) => Doer::Relay,
-        (Subject::Packets | Subject::Pod | Subject::Link | Subject::Disk, _) => Doer::Keeper,
+        (
+            Subject::Packets
+            | Subject::Pod
+            | Subject::Link
+            | Subject::Disk
+            | Subject::ConfigCenter
+            | Subject::Vip,
+            _,
+        ) => Doer::Keeper,
         (Subject::Program, FaultKind::Kill | FaultKind::Stop) => Doer::Mesh,
         (Subject::Program, FaultKind::Pause) if signal => Doer::Mesh,
         (
@@ -90,9 +99,12 @@ pub(super) fn id(fault: &Fault) -> &str {
     fault.id.as_ref().map_or("", |id| id.as_str())
 }
 
-/// Where it is; a story that was checked says it of each.
+/// Where it is; a story that was checked says it of each that is of a pod.
 pub(super) fn pod(fault: &Fault) -> &str {
-    fault.pod.as_ref().map_or("", |pod| pod.as_str())
+    match (&fault.of, &fault.pod) {
+        (Some(of), _) => of.value.pod(),
+        (None, pod) => pod.as_ref().map_or("", |pod| pod.as_str()),
+    }
 }
 
 /// What no relay can do, of a fault of frames: the word, with its place.
@@ -274,6 +286,9 @@ mod tests {
         check("{kind: kill}", Doer::Mesh);
         check("{kind: cpu}", Doer::Keeper);
         check("{kind: cut}", Doer::Keeper);
+        check("{kind: slow, of: vip, by: 1s}", Doer::Keeper);
+        check("{kind: slow, by: 1s}", Doer::App);
+        check("{kind: stale, of: config-center}", Doer::Keeper);
         check("{kind: full, folder: /data}", Doer::Keeper);
     }
 }

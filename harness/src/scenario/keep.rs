@@ -1,9 +1,10 @@
 //! Faults of a story that a keeper holds in a pod.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use meshproof_fault::spec::Subject;
+use meshproof_fault::spec::{Outside, Subject};
 use meshproof_fault::{Ending, Error as Broken, Fault as Asked, Healed, Plan, Scene};
 
 use super::harm::{id, pod};
@@ -48,16 +49,20 @@ impl Hall {
             _ => None,
         };
         let asked = Asked {
-            spec: fault.clone(),
+            spec: self.with_addresses(fault)?,
             scene: Scene {
                 run: format!("story-{}", std::process::id()),
                 lease: lease(name),
                 process,
+                control: fault.of.map(|of| self.control(of.value)).transpose()?,
             },
         };
-        let limit = fault
-            .during
-            .map_or(LIMIT, |during| Duration::from_millis(during.value.0));
+        // What has a schedule ends with it; its last time must not be cut short.
+        let limit = match fault.takes() {
+            Some(takes) if !fault.is_scheduled() => takes,
+            Some(takes) => LIMIT.max(takes * 2),
+            None => LIMIT,
+        };
         let standby = asked.preflight(&InPod { environment, pod });
         let standby = standby.map_err(|error| not_in_force(name, error))?;
         for line in told(standby.plan()) {
@@ -68,6 +73,27 @@ impl Hall {
         self.mesh.note("fault", format!("{name}: in force"));
         lock(&self.leases).insert(name.to_owned(), lease);
         Ok(())
+    }
+
+    /// Where what is outside of the pods takes orders.
+    fn control(&self, of: Outside) -> Result<SocketAddr, Error> {
+        match of {
+            Outside::ConfigCenter => self.mesh.center_control(),
+            Outside::Vip => self.mesh.names_control(),
+        }
+    }
+
+    /// The same fault, with addresses in place of pods.
+    fn with_addresses(&self, fault: &Fault) -> Result<Fault, Error> {
+        let mut fault = fault.clone();
+        let environment = self.mesh.environment();
+        let pods = environment.pods();
+        for address in &mut fault.addresses {
+            if pods.iter().any(|pod| pod.name == address.value) {
+                address.value = environment.address(&address.value)?.to_string();
+            }
+        }
+        Ok(fault)
     }
 
     /// Takes it out of force: it must have met something, and left nothing.
@@ -81,7 +107,7 @@ impl Hall {
         self.mesh.note("fault", format!("{name} met: {}", met.why));
         self.mesh
             .note("fault", format!("{name} healed: {}", left.why));
-        verdict(name, &healed, fault.during.is_some())
+        verdict(name, &healed, fault.takes().is_some())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use meshproof_fault::{Ending, Healed, Here, Lease};
+use meshproof_fault::{Ending, Healed, Here, Lease, Spec};
 use meshproof_input::Millis;
 use meshproof_record::verdict::{Claim, End, Policy, Verdict, exit_code};
 use meshproof_sys::wake::Wake;
@@ -30,6 +30,8 @@ Examples:
   meshproof fault inject '{kind: drop, from: app, port: 12199, only: payload}' --for 10s --pod server
   meshproof fault inject '{kind: reject, from: app, port: 12199}' --for 5s --pid 4711
   meshproof fault inject '{kind: limit, connections: 2, port: 12200}' --for 1m --pod server
+  meshproof fault inject '{kind: nxdomain, of: vip}' --for 5s       in the environment that stands
+  meshproof fault inject '{kind: drop, port: 12199, for: 1s, repeat: {times: 5, every: 3s}}' --pod server
   meshproof fault inject mute.yaml --host         shows the plan and asks")]
 pub(super) struct Args {
     /// The fault: a YAML file, or the YAML itself
@@ -48,27 +50,25 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let spec = read(&args.fault)?;
     is_of_keepers(&spec)?;
-    let limit = args
-        .during
-        .or(spec.during.map(|during| during.value))
-        .ok_or_else(|| {
-            Failure::Usage("a fault needs a time: --for 30s, or `for: 30s` in the fault".into())
-        })?;
+    let limit = limit(&spec, args.during)?;
+    let place = args.place.of(&spec);
     let mut again = vec!["inject".to_owned(), args.fault.clone()];
-    again.extend(["--for".to_owned(), format!("{}ms", limit.0)]);
-    if let Some(done) = args.place.elsewhere(&again) {
+    if let Some(during) = args.during {
+        again.extend(["--for".to_owned(), format!("{}ms", during.0)]);
+    }
+    if let Some(done) = place.elsewhere(&again) {
         return done;
     }
-    if args.place.inside.is_none() && !args.place.host {
+    if place.inside.is_none() && !place.host {
         return Err(Failure::Usage(
             "name the place: --pod NAME, --pid PID, or --host for this machine".into(),
         ));
     }
-    let fault = made(spec, args.place.process);
+    let fault = made(spec, place.process);
     let standby = fault.preflight(&Here::default()).map_err(failure)?;
     let mut out = io::stdout().lock();
-    print::plan(&mut out, standby.plan(), args.place.told())?;
-    if args.place.host && !args.yes && !agreed(&mut out)? {
+    print::plan(&mut out, standby.plan(), place.told())?;
+    if place.host && !args.yes && !agreed(&mut out)? {
         return Err(Failure::Usage(
             "nothing was done: it is the network of this machine; --yes does it without asking"
                 .into(),
@@ -103,6 +103,26 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         false => End::Finished,
     };
     Ok(exit_code(&claims, end, &Policy::USUAL))
+}
+
+/// How long all of it may take: what the command line says, or the fault itself.
+fn limit(spec: &Spec, during: Option<Millis>) -> Result<Millis, Failure> {
+    let takes = spec.takes();
+    let takes = takes.and_then(|takes| u64::try_from(takes.as_millis()).ok());
+    match (during, takes) {
+        (Some(during), Some(takes)) if spec.is_scheduled() && during.0 < takes => {
+            Err(Failure::Usage(format!(
+                "its schedule takes {takes} ms: --for {during} would cut it short"
+            )))
+        }
+        // The schedule ends it; its last time is not to be cut short by a moment.
+        (None, Some(takes)) if spec.is_scheduled() => Ok(Millis(takes.saturating_add(1_000))),
+        (Some(during), _) => Ok(during),
+        (None, Some(takes)) => Ok(Millis(takes)),
+        (None, None) => Err(Failure::Usage(
+            "a fault needs a time: --for 30s, or `for: 30s` in the fault".into(),
+        )),
+    }
 }
 
 /// What was shown.
