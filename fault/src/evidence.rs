@@ -134,7 +134,10 @@ impl Evidence {
             let unmet: Vec<String> = self.unmet().iter().map(usize::to_string).collect();
             let mut why = match self.met() {
                 0 => format!("0 of {} counters moved", self.counts.len()),
-                _ => format!("nothing met it at time {} of its schedule", unmet.join(", ")),
+                _ => format!(
+                    "nothing met it at time {} of its schedule",
+                    unmet.join(", ")
+                ),
             };
             if let Some(times) = self.times() {
                 why.push_str("; ");

@@ -22,9 +22,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::choose::choose;
+use crate::course::Course;
 use crate::process::burner::{self, BURNER};
 use crate::talk::{Line, Order, Word};
-use crate::course::Course;
 use crate::{Ending, Error, Evidence, Plan, Scene, backend};
 
 /// The first argument of a stage; the second is its name.
@@ -323,9 +323,11 @@ impl Keeper {
         let healed = held.course.heal();
         let evidence = held.course.evidence();
         let word = match (evidence, healed) {
-            (Ok(_), Ok(_)) if held.broken.is_some() => {
-                refusal(held.broken.take().unwrap_or_else(|| Error::Gone(String::new())))
-            }
+            (Ok(_), Ok(_)) if held.broken.is_some() => refusal(
+                held.broken
+                    .take()
+                    .unwrap_or_else(|| Error::Gone(String::new())),
+            ),
             (Ok(evidence), Ok(residue)) => Word::Healed {
                 evidence: Evidence {
                     since_ns: held.since.0,

@@ -52,7 +52,8 @@ impl Order {
                 self.0.pod()
             ),
         };
-        let listeners = crate::flows::listeners(port).map_err(|error| lacking(error.to_string()))?;
+        let listeners =
+            crate::flows::listeners(port).map_err(|error| lacking(error.to_string()))?;
         match listeners.as_slice() {
             [one] => Ok(*one),
             [] => Err(lacking(format!(

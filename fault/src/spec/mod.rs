@@ -30,8 +30,7 @@ pub use rate::Rate;
 pub use schedule::{Occurrence, Repeat, TIMES_MAX};
 pub use words::{
     Dependency, Direction, Frames, Kind, Listener, Muted, Only, Outside, Program, Protocol, Side,
-    Subject,
-    Version,
+    Subject, Version,
 };
 
 use crate::Way;
@@ -561,7 +560,10 @@ mod tests {
             code(outside, "fault::outside");
         }
         code("{kind: slow, of: vip}", "fault::no_time");
-        code("{kind: stale, of: config-center, port: 9600}", "fault::no_leg");
+        code(
+            "{kind: stale, of: config-center, port: 9600}",
+            "fault::no_leg",
+        );
     }
 
     #[test]

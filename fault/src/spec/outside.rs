@@ -127,8 +127,8 @@ impl Spec {
     /// Words that a fault of this sort lacks, or has no use for.
     fn wrong_words(&self, outside: Outside) -> Option<Wrong> {
         let kind = self.kind.value;
-        let has_lists = outside == Outside::ConfigCenter
-            && !matches!(kind, Kind::Slow | Kind::Unavailable);
+        let has_lists =
+            outside == Outside::ConfigCenter && !matches!(kind, Kind::Slow | Kind::Unavailable);
         let has_addresses = matches!(
             kind,
             Kind::Partial | Kind::Flapping | Kind::Reorder | Kind::Expired | Kind::Wrong

@@ -216,7 +216,10 @@ mod tests {
         check("{kind: drop, port: 1}", &[(0, None)]);
         check("{kind: drop, port: 1, for: 2s}", &[(0, Some(2000))]);
         check("{kind: drop, port: 1, at: 1s}", &[(1000, None)]);
-        check("{kind: drop, port: 1, at: 1s, for: 2s}", &[(1000, Some(3000))]);
+        check(
+            "{kind: drop, port: 1, at: 1s, for: 2s}",
+            &[(1000, Some(3000))],
+        );
         check(
             "{kind: drop, port: 1, for: 50ms, repeat: {times: 3, every: 200ms}}",
             &[(0, Some(50)), (200, Some(250)), (400, Some(450))],
@@ -245,7 +248,9 @@ mod tests {
             let text = format!(
                 "{{kind: drop, port: 1, for: 1ms, repeat: {{times: 9, within: 10s, seed: {seed}}}}}"
             );
-            Spec::parse("fault.yaml", &text).expect("a fault").occurrences()
+            Spec::parse("fault.yaml", &text)
+                .expect("a fault")
+                .occurrences()
         };
         assert_ne!(of(1), of(2));
     }
@@ -259,8 +264,14 @@ mod tests {
             ("repeat: {times: 3, every: 2s}", "has to end"),
             ("for: 2s, repeat: {times: 3, every: 2s}", "no time between"),
             ("for: 2s, repeat: {times: 3, within: 6s}", "no time between"),
-            ("for: 1s, repeat: {times: 3, every: 2s, within: 9s}", "both say"),
-            ("for: 1s, repeat: {times: 3, every: 2s, seed: 1}", "by chance"),
+            (
+                "for: 1s, repeat: {times: 3, every: 2s, within: 9s}",
+                "both say",
+            ),
+            (
+                "for: 1s, repeat: {times: 3, every: 2s, seed: 1}",
+                "by chance",
+            ),
             ("for: 1h, repeat: {times: 30, every: 2h}", "all of it takes"),
         ] {
             let text = format!("{{kind: drop, port: 1, {keys}}}");

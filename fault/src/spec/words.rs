@@ -168,7 +168,9 @@ impl Kind {
             }
             Kind::Delay => "frames wait",
             Kind::Duplicate => "frames come twice",
-            Kind::Reorder => "frames change places; lists of the config center come in another order",
+            Kind::Reorder => {
+                "frames change places; lists of the config center come in another order"
+            }
             Kind::Truncate => "a frame is cut, and its connection closed",
             Kind::Flip => "a byte of a frame is another",
             Kind::Replace => "other bytes arrive in place of a frame",

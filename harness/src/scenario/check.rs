@@ -615,9 +615,7 @@ impl Checker<'_> {
             (fault.at.map(|it| it.span), "at"),
             (repeat, "repeat"),
         ];
-        let timed = timed
-            .into_iter()
-            .find_map(|(span, key)| Some((span?, key)));
+        let timed = timed.into_iter().find_map(|(span, key)| Some((span?, key)));
         match (timed, doer) {
             (Some((span, key)), Doer::Relay | Doer::Mesh | Doer::App) => Err(self.wrong(
                 span,

@@ -46,7 +46,8 @@ pub const STORIES: &[(&str, &str)] = files!["scenarios/":
 ];
 
 /// The stories of faults by name, in the order in which they are told: one story, that an app is
-/// not heard at 12199, by every way of making it so.
+/// not heard at 12199, by every way of making it so; then what can be wrong with the config center
+/// and the VIP names; then schedules.
 pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
     "answers-lost-iptables-nft",
     "answers-lost-iptables-legacy",
@@ -61,6 +62,18 @@ pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
     "app-paused",
     "app-held",
     "app-muted",
+    "center-empty",
+    "center-partial",
+    "center-stale",
+    "center-flapping",
+    "center-order",
+    "center-expired",
+    "center-slow",
+    "center-unavailable",
+    "names-trouble",
+    "names-wrong",
+    "answers-lost-again",
+    "again-and-again",
 ];
 
 /// Every folder of stories that ships, by what a run calls it.
