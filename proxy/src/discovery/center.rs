@@ -124,6 +124,14 @@ impl Center {
                 self.told.insert(provider.service.clone(), told);
             }
         }
+        if let Say::Deregister(Deregister { services, .. }) = &say {
+            // Whether it is carried out is not known until it is answered.
+            for (service, told) in &mut self.told {
+                if services.is_empty() || services.contains(service) {
+                    told.sure = false;
+                }
+            }
+        }
         self.saying = Some(Saying {
             say: say.clone(),
             since: now,
@@ -240,5 +248,53 @@ impl Center {
             return Some(self.retry_at);
         }
         (!self.told.is_empty()).then(|| self.renew_at.max(self.retry_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> BTreeMap<String, Provider> {
+        let service = "com.alipay.demo.SampleService:1.0".to_owned();
+        let provider = Provider {
+            service: service.clone(),
+            address: "10.0.0.1:12200".to_owned(),
+            protocols: vec!["bolt".to_owned()],
+            app: "sample-server".to_owned(),
+            zone: String::new(),
+            weight: 100,
+            properties: serde_json::Map::new(),
+        };
+        [(service, provider)].into()
+    }
+
+    /// A config center that is slower than we wait has carried the deregistration out: whoever is
+    /// wanted again meanwhile has to be registered again.
+    #[test]
+    fn a_deregistration_without_an_answer_leaves_nothing_sure() {
+        let mut center = Center::new("session".to_owned(), 30_000);
+        let (wanted, nobody) = (wanted(), BTreeMap::new());
+        let now = |ms: u64| Nanos(ms * 1_000_000);
+        assert!(matches!(
+            center.next(&wanted, now(0)),
+            Some(Say::Register(_))
+        ));
+        center.said(&Said::Done, now(1));
+        assert!(center.stands(&wanted));
+        assert!(matches!(
+            center.next(&nobody, now(2)),
+            Some(Say::Deregister(_))
+        ));
+        assert!(!center.stands(&wanted), "it is on its way out");
+        center.said(&Said::Failed("no answer".to_owned()), now(1002));
+        assert!(!center.stands(&wanted), "it may be out");
+        assert!(matches!(
+            center.next(&wanted, now(2000)),
+            Some(Say::Register(_))
+        ));
+        let said = center.said(&Said::Done, now(2001));
+        assert_eq!(said.registered.len(), 1);
+        assert!(center.stands(&wanted));
     }
 }
