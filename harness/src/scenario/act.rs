@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::account::{Account, Sighting};
 use super::harm::{self, Doer};
 use super::model::{
-    Availability, Call, CallSpeech, CallStyle, Fault, FaultKind, LogLevel, Memory, Muted, Program,
-    RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
+    Availability, Call, CallSpeech, CallStyle, Fault, FaultKind, FrameEvent, LogLevel, Memory,
+    Muted, Program, RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
 };
 use super::probe::Probe;
 use super::stand::{Hall, is_call, lock, part, refused};
 use super::value::Scalar;
-use super::world::{Answered, Look, Told, World};
+use super::world::{Answered, Armed, Edge, Look, Told, World};
 use crate::mesh::call::{Speech, Style};
 use crate::mesh::{End, http};
 use crate::offline::folder::Failed;
@@ -183,6 +183,18 @@ impl World for Hall {
                 })?;
         let (holds, found) = through.told();
         Ok(Look::new(holds, found))
+    }
+
+    fn arm(&self, frame: &FrameEvent, edge: Edge) -> Result<Armed, Error> {
+        self.arm_at(frame, edge)
+    }
+
+    fn came(&self, armed: &Armed, limit: Duration) -> Result<bool, Error> {
+        self.came_at(armed, limit)
+    }
+
+    fn disarm(&self, armed: &Armed) -> Result<(), Error> {
+        self.disarm_at(armed)
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), Error> {

@@ -351,6 +351,7 @@ impl Checker<'_> {
                 }
                 Ok(())
             }
+            Step::When(when) => self.when(step, when, depth),
             Step::Upgrade(upgrade) => {
                 self.meshed(&upgrade.pod)?;
                 upgrade.to.iter().try_for_each(|sut| self.sut(sut))
@@ -813,6 +814,8 @@ impl Checker<'_> {
         }
     }
 }
+
+mod when;
 
 #[cfg(test)]
 mod tests;

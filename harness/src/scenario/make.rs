@@ -110,6 +110,10 @@ fn moving<'s>(steps: &'s [meshproof_input::Spanned<Step>], names: &mut BTreeSet<
             Step::Meshify(meshify) => names.extend(meshify.sidecar.as_ref().map(|it| it.as_str())),
             Step::Upgrade(upgrade) => names.extend(upgrade.to.as_ref().map(|it| it.as_str())),
             Step::Within(within) => moving(&within.steps, names),
+            Step::When(when) => {
+                moving(&when.meanwhile, names);
+                moving(&when.steps, names);
+            }
             Step::Parallel(branches) => {
                 for (_, steps) in branches {
                     moving(steps, names);
@@ -125,6 +129,7 @@ fn moves(steps: &[meshproof_input::Spanned<Step>]) -> bool {
     steps.iter().any(|step| match &step.value {
         Step::Meshify(_) | Step::Demesh(_) => true,
         Step::Within(within) => moves(&within.steps),
+        Step::When(when) => moves(&when.meanwhile) || moves(&when.steps),
         Step::Parallel(branches) => branches.iter().any(|(_, steps)| moves(steps)),
         _ => false,
     })
@@ -159,6 +164,16 @@ fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)>
             Step::Always(hold) => all.extend(watched(&hold.all)),
             Step::Never(hold) => all.extend(watched(hold.any.iter().chain(&hold.all))),
             Step::Within(within) => all.extend(legs(&within.steps)),
+            Step::When(when) => {
+                let frames = when.before.iter().chain(&when.after);
+                all.extend(frames.filter_map(|frame| {
+                    let between = Between::of_port(frame.port.value)?;
+                    Some((frame.pod.value.clone(), between))
+                }));
+                all.extend(watched(&when.all));
+                all.extend(legs(&when.meanwhile));
+                all.extend(legs(&when.steps));
+            }
             Step::Parallel(branches) => {
                 all.extend(branches.iter().flat_map(|(_, steps)| legs(steps)));
             }

@@ -10,6 +10,7 @@
 mod account;
 mod act;
 mod check;
+mod event;
 mod evidence;
 mod eye;
 mod harm;

@@ -144,6 +144,8 @@ pub enum Step {
     Within(Within),
     /// Branches that happen side by side; over when all are.
     Parallel(Entries<String, Vec<Spanned<Step>>>),
+    /// These steps happen at an event, and others until it comes.
+    When(When),
     /// A successor takes over from the sidecar of a pod.
     Upgrade(Upgrade),
     /// A sidecar moves in: port 12200 changes hands, the app moves to 12199.
@@ -177,6 +179,7 @@ impl Step {
             Step::Never(_) => "never",
             Step::Within(_) => "within",
             Step::Parallel(_) => "parallel",
+            Step::When(_) => "when",
             Step::Upgrade(_) => "upgrade",
             Step::Meshify(_) => "meshify",
             Step::Demesh(_) => "demesh",
@@ -399,6 +402,51 @@ pub struct Within {
     pub limit: Spanned<Millis>,
     /// The steps.
     pub steps: Vec<Spanned<Step>>,
+}
+
+/// Steps at an event: one of `before`, `after`, `all`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Before this frame arrives: it is held until the steps are over.
+    #[serde(default)]
+    pub before: Option<Spanned<FrameEvent>>,
+    /// After this frame, and before the next that all this holds for: that one is held until the
+    /// steps are over.
+    #[serde(default)]
+    pub after: Option<Spanned<FrameEvent>>,
+    /// When all of these are so, at one look.
+    #[serde(default)]
+    pub all: Vec<Spanned<Probe>>,
+    /// It must come within this time.
+    pub within: Spanned<Millis>,
+    /// What happens then.
+    pub steps: Vec<Spanned<Step>>,
+    /// What happens side by side with waiting for it; frames are counted from before the first of
+    /// these.
+    #[serde(default)]
+    pub meanwhile: Vec<Spanned<Step>>,
+}
+
+/// One frame on a leg.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrameEvent {
+    /// On a leg of this pod.
+    pub pod: Spanned<String>,
+    /// To this port: 12199, 12220 or 12200.
+    pub port: Spanned<u16>,
+    /// Sent by this side; none: by either.
+    #[serde(default)]
+    pub from: Option<Spanned<Side>>,
+    /// Of this sort; none: any.
+    #[serde(default)]
+    pub frame: Option<Spanned<FrameKind>>,
+    /// Of this protocol; none: any.
+    #[serde(default)]
+    pub protocol: Option<Spanned<FrameProtocol>>,
+    /// The n-th that all this holds for, counted from 1 and from when the step begins.
+    pub nth: Spanned<u64>,
 }
 
 /// A successor takes over.

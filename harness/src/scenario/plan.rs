@@ -49,6 +49,10 @@ fn enter(steps: &[Spanned<Step>], depth: usize, branch: Option<&str>, lines: &mu
         });
         match &step.value {
             Step::Within(within) => enter(&within.steps, depth + 1, branch, lines),
+            Step::When(when) => {
+                enter(&when.meanwhile, depth + 1, Some("meanwhile"), lines);
+                enter(&when.steps, depth + 1, Some("then"), lines);
+            }
             Step::Parallel(branches) => {
                 for (name, steps) in branches {
                     enter(steps, depth + 1, Some(name.as_str()), lines);
@@ -66,6 +70,7 @@ pub(crate) fn count(steps: &[Spanned<Step>]) -> u32 {
         .map(|step| {
             1 + match &step.value {
                 Step::Within(within) => count(&within.steps),
+                Step::When(when) => count(&when.meanwhile) + count(&when.steps),
                 Step::Parallel(branches) => branches.iter().map(|(_, steps)| count(steps)).sum(),
                 _ => 0,
             }

@@ -6,8 +6,8 @@ use meshproof_input::Spanned;
 
 use super::harm::{self, Doer};
 use super::model::{
-    Call, CallSpeech, CallStyle, Fault, FaultKind, Muted, RawOutcome, RegistryOrder, Step,
-    Subscribed,
+    Call, CallSpeech, CallStyle, Fault, FaultKind, FrameEvent, Muted, RawOutcome, RegistryOrder,
+    Step, Subscribed,
 };
 use super::probe::{
     AdminProbe, Door, LatencyProbe, LedgerProbe, Living, LogProbe, Probe, RegistryProbe, WireProbe,
@@ -47,6 +47,14 @@ pub(crate) fn step(step: &Step) -> String {
             format!("replay {name} from {}", replay.from)
         }
         Step::Fault(fault) => format!("fault {}: {}", harm::id(fault), what(fault)),
+        Step::When(when) => {
+            let event = match (&when.before, &when.after) {
+                (Some(frame), _) => format!("before {}", frame_event(frame)),
+                (None, Some(frame)) => format!("after {}", frame_event(frame)),
+                (None, None) => format!("when {}", joined(&when.all, " and ")),
+            };
+            format!("{event}, within {}", when.within)
+        }
         Step::Heal(id) => format!("heal {id}"),
         Step::Eventually(wait) => {
             let what = match wait.any.is_empty() {
@@ -176,6 +184,23 @@ impl CallSpeech {
             CallSpeech::Tr => "tr",
         }
     }
+}
+
+/// The frame of an event.
+fn frame_event(frame: &FrameEvent) -> String {
+    let protocol = frame.protocol.map(|it| it.value.word().to_owned() + " ");
+    let sort = frame.frame.map_or("frame", |it| it.value.word());
+    let from = match frame.from {
+        Some(from) => format!(" from the {from}"),
+        None => String::new(),
+    };
+    format!(
+        "{}{sort} {}{from} on the leg to {} of {}",
+        protocol.unwrap_or_default(),
+        frame.nth,
+        frame.port,
+        frame.pod
+    )
 }
 
 /// A fault, without its id.

@@ -74,6 +74,7 @@ pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
     "names-wrong",
     "answers-lost-again",
     "again-and-again",
+    "on-an-event",
 ];
 
 /// Every folder of stories that ships, by what a run calls it.

@@ -10,9 +10,9 @@ use meshproof_record::case::{Moment, Step as Stepped};
 use meshproof_record::verdict::Verdict;
 use meshproof_sys::clock::Nanos;
 
-use super::model::{Call, CallStyle, Fault, Scenario, Step, Subscribed};
+use super::model::{Call, CallStyle, Fault, Scenario, Step, Subscribed, When};
 use super::probe::Probe;
-use super::world::{Answered, Look, Told, World};
+use super::world::{Answered, Armed, Edge, Look, Told, World};
 use super::{harm, plan, say};
 use crate::Error;
 
@@ -114,6 +114,10 @@ fn allow(steps: &[Spanned<Step>], number: &mut u32, all: &mut BTreeMap<u32, Vec<
                 all.insert(*number, outcomes);
             }
             Step::Within(within) => allow(&within.steps, number, all),
+            Step::When(when) => {
+                allow(&when.meanwhile, number, all);
+                allow(&when.steps, number, all);
+            }
             Step::Parallel(branches) => {
                 for (_, steps) in branches {
                     allow(steps, number, all);
@@ -198,7 +202,9 @@ impl<'a> Teller<'a> {
             let (verdict, why) = match outcome {
                 Ok(why) => (Verdict::Pass, why),
                 // What another branch broke is told there.
-                Err(_) if self.over() && !matches!(step.value, Step::Within(_)) => return false,
+                Err(_) if self.over() && !matches!(step.value, Step::Within(_) | Step::When(_)) => {
+                    return false;
+                }
                 Err(broken) => (broken.verdict, broken.why),
             };
             let over = Nanos::now();
@@ -306,6 +312,7 @@ impl<'a> Teller<'a> {
                     false => fail("a branch did not hold"),
                 }
             }
+            Step::When(when) => self.when(when, number, begun, end),
             Step::Upgrade(upgrade) => {
                 let to = upgrade.to.as_ref().map(|to| to.as_str());
                 world.upgrade(&upgrade.pod, to)?;
@@ -482,6 +489,55 @@ impl<'a> Teller<'a> {
                 return Ok(format!("{looks} looks in {after_ms} ms: {}", look.found));
             }
             self.pause();
+        }
+    }
+
+    /// Waits for an event and does what is to be done then, while other steps go on.
+    fn when(&self, when: &When, number: u32, begun: Nanos, end: Nanos) -> Outcome {
+        let limit = begun + Duration::from_millis(when.within.value.0);
+        let then = number + 1 + plan::count(&when.meanwhile);
+        let armed = match (&when.before, &when.after) {
+            (Some(frame), _) => Some(self.world.arm(frame, Edge::Before)?),
+            (None, Some(frame)) => Some(self.world.arm(frame, Edge::After)?),
+            (None, None) => None,
+        };
+        let (came, done, meanwhile) = std::thread::scope(|scope| {
+            let meanwhile = scope.spawn(|| self.steps(&when.meanwhile, number + 1, end));
+            let came = match &armed {
+                Some(armed) => self.came(armed, begun, limit.min(end)),
+                None => {
+                    let limit = Duration::from_nanos(limit.min(end).since(begun));
+                    self.eventually(&when.all, &[], begun, limit)
+                }
+            };
+            let done = came.is_ok() && self.steps(&when.steps, then, end);
+            // Whatever came of it: others wait for what is held.
+            let let_go = armed.as_ref().map_or(Ok(()), |it| self.world.disarm(it));
+            let came = let_go.map_err(Broken::from).and(came);
+            (came, done, meanwhile.join().unwrap_or(false))
+        });
+        let came = came?;
+        match (done, meanwhile) {
+            (true, true) => Ok(came),
+            (false, _) => fail(format!("{came}; what was to be done then did not hold")),
+            (true, false) => fail(format!("{came}; what went on meanwhile did not hold")),
+        }
+    }
+
+    fn came(&self, armed: &Armed, begun: Nanos, end: Nanos) -> Outcome {
+        /// From one look at whether the story is over to the next.
+        const SLICE: Duration = Duration::from_millis(100);
+        loop {
+            let left = Duration::from_nanos(end.since(Nanos::now()));
+            let came = self.world.came(armed, left.min(SLICE))?;
+            let after_ms = Nanos::now().since(begun) / 1_000_000;
+            let (edge, nth) = (armed.edge.word(), armed.nth);
+            if came {
+                return Ok(format!("{edge} frame {nth}, after {after_ms} ms"));
+            }
+            if left.is_zero() || self.over() {
+                return fail(format!("frame {nth} did not come within {after_ms} ms"));
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use meshproof_sys::clock::Nanos;
 
 use super::account::Account;
 use super::model::{
-    Call, Fault, LogLevel, Program, RawOutcome, RegistryOrder, Replay, Subscribe, VipOrder,
+    Call, Fault, FrameEvent, LogLevel, Program, RawOutcome, RegistryOrder, Replay, Subscribe,
+    VipOrder,
 };
 use super::probe::Probe;
 use super::value::Scalar;
@@ -61,6 +62,40 @@ pub(crate) enum Told {
     Refused(String),
 }
 
+/// Before or after a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// It has not arrived.
+    Before,
+    /// It has, and the next one has not.
+    After,
+}
+
+impl Edge {
+    /// The word in every output.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Edge::Before => "before",
+            Edge::After => "after",
+        }
+    }
+}
+
+/// Frames that are counted until one comes, which is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Armed {
+    /// On a leg of this pod.
+    pub(crate) pod: String,
+    /// To this port.
+    pub(crate) port: u16,
+    /// The rule of the relay.
+    pub(crate) rule: u64,
+    /// Before it or after it.
+    pub(crate) edge: Edge,
+    /// The frame.
+    pub(crate) nth: u64,
+}
+
 /// What a story is told on.
 pub(crate) trait World: Sync {
     /// Calls, and waits until every call has its end. `step` numbers the step.
@@ -78,6 +113,12 @@ pub(crate) trait World: Sync {
     ) -> Result<RawOutcome, Error>;
     /// Replays recorded requests; whether nothing differed, and what did.
     fn replay(&self, replay: &Replay, limit: Duration) -> Result<Look, Error>;
+    /// Counts frames from here on, and holds the one that is meant.
+    fn arm(&self, frame: &FrameEvent, edge: Edge) -> Result<Armed, Error>;
+    /// Waits until it has come; whether it has.
+    fn came(&self, armed: &Armed, limit: Duration) -> Result<bool, Error>;
+    /// Lets go of what is held.
+    fn disarm(&self, armed: &Armed) -> Result<(), Error>;
     /// Something goes wrong.
     fn fault(&self, fault: &Fault) -> Result<(), Error>;
     /// It is well again.

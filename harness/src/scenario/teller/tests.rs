@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::super::account::Account;
 use super::super::model::{
-    LogLevel, Program, RawOutcome, RegistryOrder, Replay, Scenario, Subscribe, VipOrder,
+    FrameEvent, LogLevel, Program, RawOutcome, RegistryOrder, Replay, Scenario, Subscribe, VipOrder,
 };
 use super::super::value::Scalar;
 use super::*;
@@ -56,6 +56,25 @@ impl World for Toy {
 
     fn replay(&self, _: &Replay, _: Duration) -> Result<Look, Error> {
         Ok(Look::new(true, "nothing differed"))
+    }
+
+    fn arm(&self, frame: &FrameEvent, edge: Edge) -> Result<Armed, Error> {
+        self.did(format!("arm {}", edge.word()))?;
+        Ok(Armed {
+            pod: frame.pod.value.clone(),
+            port: frame.port.value,
+            rule: 1,
+            edge,
+            nth: frame.nth.value,
+        })
+    }
+
+    fn came(&self, armed: &Armed, _: Duration) -> Result<bool, Error> {
+        Ok(armed.nth < 100)
+    }
+
+    fn disarm(&self, _: &Armed) -> Result<(), Error> {
+        self.did("disarm")
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), Error> {
