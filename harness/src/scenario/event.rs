@@ -10,7 +10,7 @@ use super::model::{Fault, FaultKind, FrameEvent};
 use super::stand::Hall;
 use super::world::{Armed, Edge};
 use crate::Error;
-use crate::relay::{Applied, Harm, Rule, RuleId};
+use crate::relay::{Harm, Rule, RuleId};
 
 impl FrameEvent {
     /// The same as a fault that stalls this frame: what can be said of one can be said of both.
@@ -40,11 +40,11 @@ impl FrameEvent {
     }
 }
 
-/// Whether the moment has come, by what came of the rule.
-fn has_come(applied: &Applied, edge: Edge, nth: u64) -> bool {
+/// Whether the moment has come, by how many frames the rule met and held.
+fn has_come(met: u64, harmed: u64, edge: Edge, nth: u64) -> bool {
     match edge {
-        Edge::Before => applied.harmed > 0,
-        Edge::After => applied.met >= nth,
+        Edge::Before => harmed > 0,
+        Edge::After => met >= nth,
     }
 }
 
@@ -69,7 +69,7 @@ impl Hall {
         let come = relay.until(limit, |account| {
             let mut rules = account.rules.iter();
             let applied = rules.find(|it| it.id == RuleId(armed.rule))?;
-            has_come(applied, armed.edge, armed.nth).then_some(())
+            has_come(applied.met, applied.harmed, armed.edge, armed.nth).then_some(())
         });
         if come.is_some() {
             let edge = armed.edge.word();
@@ -103,18 +103,9 @@ mod tests {
         ] {
             assert_eq!(frame.rule(edge).to_string(), expected);
         }
-        let applied = |met, harmed| Applied {
-            id: RuleId(1),
-            rule: frame.rule(Edge::After),
-            met,
-            harmed,
-            first: None,
-            last: None,
-            healed: false,
-        };
-        assert!(!has_come(&applied(2, 0), Edge::After, 3));
-        assert!(has_come(&applied(3, 0), Edge::After, 3), "it has passed");
-        assert!(!has_come(&applied(2, 0), Edge::Before, 3));
-        assert!(has_come(&applied(3, 1), Edge::Before, 3), "it is held");
+        assert!(!has_come(2, 0, Edge::After, 3));
+        assert!(has_come(3, 0, Edge::After, 3), "it has passed");
+        assert!(!has_come(2, 0, Edge::Before, 3));
+        assert!(has_come(3, 1, Edge::Before, 3), "it is held");
     }
 }
