@@ -114,6 +114,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         jobs,
         budget: Duration::from_secs(60),
         calls: args.calls,
+        topology: None,
         replay: None,
         scratch: scratch.clone(),
         artefacts: None,

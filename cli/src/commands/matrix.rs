@@ -4,7 +4,7 @@ mod merge;
 mod replay;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,10 @@ use meshproof_harness::Error;
 use meshproof_harness::inline::privately;
 use meshproof_harness::matrix::run::{
     Known, Options, Replay, Runner, Scope, Told, Wanted, exclude_by_sites, fits, run_matrix,
+    topology,
 };
 use meshproof_harness::matrix::{Matrix, PART, Part, Plan, Shard, shipped};
+use meshproof_harness::mesh::MeshSpec;
 use meshproof_harness::site::Site;
 use meshproof_harness::sut::Suts;
 use meshproof_record::event::Event;
@@ -104,7 +106,12 @@ pub(crate) struct Args {
 
 /// Runs it.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
-    let (matrix, suts, text) = read(&args)?;
+    let Read {
+        matrix,
+        topology,
+        suts,
+        text,
+    } = read(&args)?;
     let plan = matrix
         .plan()
         .map_err(|error| Failure::Usage(error.to_string()))?;
@@ -142,6 +149,10 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let mut writer = Writer::create(&folder, start).map_err(stored)?;
     let input = Input::of_bytes("matrix", &args.matrix, text.as_bytes());
     writer.input(0, input).map_err(stored)?;
+    if let Some((file, bytes, _)) = &topology {
+        let input = Input::of_bytes("topology", file, bytes);
+        writer.input(0, input).map_err(stored)?;
+    }
     let replay = match files {
         None => None,
         Some(files) => match files.make(&matrix, &mut writer) {
@@ -154,7 +165,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             }
         },
     };
-    let runner = runner(&args, &matrix, suts, &writer, replay)?;
+    let topology = topology.map(|(.., spec)| spec);
+    let runner = runner(&args, &matrix, suts, &writer, replay, topology)?;
     let (told, took_ns) = carry_out(&matrix, &plan, &wanted, &runner, &mut writer)?;
     drop(runner);
     let mut part = Part::new(&matrix, &plan);
@@ -195,8 +207,23 @@ fn saying(args: &Args) -> Saying {
     }
 }
 
-/// Matrix, adapters, and the text that the matrix was read from.
-fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
+/// What was asked for, read.
+struct Read {
+    matrix: Matrix,
+    /// What cells stand on: where it was read, its text, and what it says.
+    topology: Option<(String, Vec<u8>, MeshSpec)>,
+    suts: Suts,
+    /// The text of the matrix.
+    text: String,
+}
+
+/// A file that a matrix names stands beside it.
+fn beside(matrix: &str, name: &str) -> PathBuf {
+    let folder = Path::new(matrix).parent();
+    folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+}
+
+fn read(args: &Args) -> Result<Read, Failure> {
     let found = shipped().into_iter().find(|(name, _)| *name == args.matrix);
     let (name, text) = match found {
         Some((name, text)) => (format!("scenarios/matrices/{name}.yaml"), text.to_owned()),
@@ -214,9 +241,12 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
     let names: Vec<&str> = suts.all().iter().map(|sut| sut.sut.as_str()).collect();
     let sites = sites(args)?;
     let sites: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
+    let stands = stands_on(&matrix, args, &suts)?;
+    let spec = stands.as_ref().map(|(.., spec)| spec);
     let known = Known {
         suts: &names,
         sites: &sites,
+        topology: spec,
     };
     fits(&matrix, &known).map_err(diagnostic)?;
     let named = match args.setting.sut.is_empty() {
@@ -224,7 +254,9 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
         false => suts.axis(),
     };
     let named: Vec<&str> = named.iter().map(String::as_str).collect();
-    let mut matrix = matrix.with_suts(&named).map_err(diagnostic)?;
+    let needs = spec.iter().flat_map(|spec| &spec.needs);
+    let needs = needs.map(|need| need.value.clone()).collect();
+    let mut matrix = matrix.with_suts(&named).map_err(diagnostic)?.needing(needs);
     matrix.exclude_lacking(|_, value, capability| {
         let sut = suts.named(value).ok();
         sut.is_some_and(|sut| !sut.can(capability))
@@ -234,8 +266,36 @@ fn read(args: &Args) -> Result<(Matrix, Suts, String), Failure> {
     usual
         .can_have_meshes()
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    exclude_by_sites(&mut matrix, &all, &usual);
-    Ok((matrix, suts, text))
+    exclude_by_sites(&mut matrix, &all, &usual, spec).map_err(diagnostic)?;
+    Ok(Read {
+        matrix,
+        topology: stands,
+        suts,
+        text,
+    })
+}
+
+/// What cells stand on, where the matrix says it.
+fn stands_on(
+    matrix: &Matrix,
+    args: &Args,
+    suts: &Suts,
+) -> Result<Option<(String, Vec<u8>, MeshSpec)>, Failure> {
+    let Some(name) = &matrix.work().topology else {
+        return Ok(None);
+    };
+    if args.in_process {
+        let why = "cells on a topology are meshes of programs: leave --in-process out";
+        return Err(Failure::Usage(why.into()));
+    }
+    let text = topology::text(matrix, &|name| {
+        let path = beside(&args.matrix, name);
+        let text = std::fs::read_to_string(&path)?;
+        Ok((path.display().to_string(), text))
+    });
+    let (file, text) = text.map_err(diagnostic)?;
+    let spec = topology::read(matrix, name, (&file, &text), suts.all()).map_err(diagnostic)?;
+    Ok(Some((file, text.into_bytes(), spec)))
 }
 
 /// The sites that cells may name: those that were given, the first of them where cells name none,
@@ -320,6 +380,7 @@ fn runner(
     suts: Suts,
     writer: &Writer,
     replay: Option<Arc<Replay>>,
+    topology: Option<MeshSpec>,
 ) -> Result<Runner, Failure> {
     let sites = sites(args)?;
     let chosen = sites.first().cloned().unwrap_or_default();
@@ -337,6 +398,7 @@ fn runner(
         jobs,
         budget: std::time::Duration::from_millis(work.budget.0),
         calls: work.calls(),
+        topology,
         replay,
         scratch: scratch(writer),
         artefacts: Some(writer.artefacts().map_err(stored)?),

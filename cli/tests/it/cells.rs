@@ -118,16 +118,14 @@ fn a_bug_that_a_replay_shows_is_blamed_on_the_sidecar() {
         return;
     }
     assert_eq!(run.code, 1, "{}", run.told);
-    let mut causes: Vec<String> = Vec::new();
     for blame in run.blames() {
         assert!(blame.minimal, "{blame:?}");
         assert!(blame.evidence.contains("surplus answers"), "{blame:?}");
-        let words = blame.because.iter();
-        let words = words.map(|it| format!("{}={}", it.axis, it.value));
-        causes.push(words.collect::<Vec<_>>().join(" and "));
     }
-    causes.sort();
-    assert_eq!(causes, ["client.mesh=reference", "server.mesh=reference"]);
+    assert_eq!(
+        causes(&run),
+        ["client.mesh=reference", "server.mesh=reference"]
+    );
     let cases = run.cases();
     let failed = cases.iter().find(|case| case.verdict == Verdict::Fail);
     let place = run.record.join("artefacts").join(&failed.unwrap().id);
@@ -203,6 +201,125 @@ fn what_no_cell_uses_is_an_error_with_its_line() {
         4,
         &["a cell that replays makes no calls of its own"],
     );
+}
+
+#[test]
+fn what_a_topology_gives_no_use_for_is_an_error_with_its_line() {
+    refused(
+        "axes:\n  call: [sync]\ncell: {topology: pear}\n",
+        4,
+        &["no topology is called `pear`", "did you mean `pair`?"],
+    );
+    refused(
+        "axes:\n  call: [sync]\ncell:\n  topology: ./none.yaml\n",
+        5,
+        &["the topology `./none.yaml` cannot be read"],
+    );
+    refused(
+        "axes:\n  providers: [[bolt-v1, tr]]\ncell: {topology: pair}\n",
+        3,
+        &["providers has 2 words, and the topology has 1 apps"],
+    );
+    refused(
+        "axes:\n  registry_order: [as-is, reversed]\ncell: {topology: pair}\n",
+        3,
+        &["the topology pair has one app"],
+    );
+    refused(
+        "axes:\n  serializer: [hessian, json]\ncell: {topology: mixed-providers}\n",
+        3,
+        &["json cannot go over TR", "the app of server-old"],
+    );
+    refused(
+        "axes:\n  client: {mesh: [none]}\ncell:\n  topology: pair\n  \
+         replay: {capture: a, map: m}\n",
+        5,
+        &["stands on the pods that its capture shows"],
+    );
+}
+
+/// Runs a matrix of this text with a topology of this text beside it, `own.yaml`.
+fn on_own(matrix: &str, topology: &str, more: &[&str]) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, own) = (folder.path().join("m.yaml"), folder.path().join("own.yaml"));
+    std::fs::write(&file, matrix).unwrap();
+    std::fs::write(&own, topology).unwrap();
+    let words = [&[file.to_str().unwrap()], more].concat();
+    let run = Run::into(&folder.path().join("record"), &words);
+    Run {
+        _folder: Some(folder),
+        ..run
+    }
+}
+
+/// What failures of a run are blamed on, sorted.
+fn causes(run: &Run) -> Vec<String> {
+    let words = |blame: &Blame| {
+        let words = blame.because.iter();
+        let words = words.map(|it| format!("{}={}", it.axis, it.value));
+        words.collect::<Vec<_>>().join(" and ")
+    };
+    let mut causes: Vec<String> = run.blames().iter().map(words).collect();
+    causes.sort();
+    causes
+}
+
+#[test]
+fn cells_stand_on_a_topology_that_ships() {
+    let matrix = "matrix: m\naxes:\n  client: {mesh: [none, reference]}\n  \
+                  registry_order: [as-is, reversed]\ncover: {strength: 2, seed: 1}\n\
+                  cell: {topology: mixed-providers, calls: 16, budget: 60s}\n";
+    let run = on_own(matrix, "", &["--bug", "tr-bolt-mixed"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 1, "{}", run.told);
+    let cause = "client.mesh=reference and registry_order=reversed";
+    assert_eq!(causes(&run), [cause], "{}", run.told);
+    // Its pods have their own names.
+    assert!(run.told.contains("the log of server-old"), "{}", run.told);
+}
+
+#[test]
+fn cells_stand_on_a_topology_beside_the_matrix_and_call_from_all_who_only_call() {
+    let matrix = "matrix: m\naxes:\n  server: {mesh: [none, reference]}\n  \
+                  providers: [[bolt-v1, tr], [bolt-v2, bolt-v2]]\n  \
+                  site: [ant-like, public-cloud-like]\ncover: {strength: 2, seed: 1}\n\
+                  cell: {topology: own.yaml, calls: 8, budget: 60s}\n";
+    let topology = |zone: &str| {
+        format!(
+            "topology: own\npods:\n  left: {{sidecar: reference}}\n  right: {{}}\n  \
+             first: {{app: {{speaks: new}}}}\n  last: {{zone: {zone}, app: {{speaks: new}}}}\n"
+        )
+    };
+    let run = on_own(matrix, &topology("zone1"), &[]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 0, "{}", run.told);
+    let cases = run.cases();
+    // Two callers of eight calls each; what a site cannot have is left out.
+    for case in &cases {
+        let answers = case.claims.iter().find(|it| it.name == "answers").unwrap();
+        assert!(answers.why.starts_with("16 of 16"), "{case:?}");
+    }
+    assert!(run.told.contains("public-cloud-like do not speak tr"));
+    let run = on_own(matrix, &topology("zone2"), &["--plan"]);
+    assert_eq!(run.code, 0, "{}", run.told);
+    let sites = run.told.lines().filter(|line| line.contains("-like"));
+    let sites: Vec<&str> = sites.filter(|line| line.contains("[bolt")).collect();
+    assert!(
+        sites.iter().all(|line| line.contains("ant-like")),
+        "{}",
+        run.told
+    );
+    // Where all cells stand in such a site, the file says why none does.
+    let text = "matrix: m\naxes:\n  call: [sync]\ncell:\n  topology: own.yaml\n";
+    let site = ["--site", "public-cloud-like", "--plan"];
+    let run = on_own(text, &topology("zone2"), &site);
+    assert_eq!(run.code, 2, "{}", run.told);
+    assert!(run.told.contains("m.yaml:5:"), "{}", run.told);
+    assert!(run.told.contains("has no zone zone2"), "{}", run.told);
 }
 
 #[test]

@@ -254,6 +254,18 @@ impl Matrix {
         self
     }
 
+    /// The same matrix, of which every cell needs these capabilities.
+    #[must_use]
+    pub fn needing(mut self, capabilities: BTreeSet<String>) -> Matrix {
+        if !capabilities.is_empty() {
+            self.needs.push(Need {
+                combination: Combination::default(),
+                capabilities,
+            });
+        }
+        self
+    }
+
     /// What a cell cannot do without.
     pub fn needs_of(&self, cell: &Cell) -> BTreeSet<&str> {
         self.needs

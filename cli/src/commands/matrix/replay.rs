@@ -1,14 +1,12 @@
 //! The capture of a matrix whose cells replay one.
 
-use std::path::{Path, PathBuf};
-
 use meshproof_harness::matrix::run::Replay;
 use meshproof_harness::matrix::{Matrix, shipped, shipped_file};
 use meshproof_record::manifest::Input;
 use meshproof_record::store::Writer;
 use meshproof_replay::map::Map;
 
-use super::{Args, scratch, stored};
+use super::{Args, beside, scratch, stored};
 use crate::commands::replay::through;
 use crate::exit::Failure;
 
@@ -29,13 +27,12 @@ impl Files {
             let why = "cells that replay are meshes of programs: leave --in-process out";
             return Err(Failure::Usage(why.into()));
         }
-        let beside = Path::new(&args.matrix).parent();
         let ships = shipped().iter().any(|(name, _)| *name == args.matrix);
         let bytes = |name: &str| -> Result<(String, Vec<u8>), Failure> {
             if let Some(bytes) = shipped_file(name).filter(|_| ships) {
                 return Ok((name.to_owned(), bytes.to_vec()));
             }
-            let path = beside.map_or_else(|| PathBuf::from(name), |beside| beside.join(name));
+            let path = beside(&args.matrix, name);
             let told = path.display().to_string();
             match std::fs::read(&path) {
                 Ok(bytes) => Ok((told, bytes)),

@@ -3,13 +3,15 @@
 
 use meshproof_input::{Problem, Span, suggestion};
 
-use super::make::{AXES, Made, NotMade};
+use super::make::{AXES, Made, NotMade, knows_tr_alone};
 use super::replayed::REPLAY_AXES;
 use super::sites::spoken;
+use super::topology::servers;
 use crate::matrix::cell::Cell;
 use crate::matrix::model::AxisSpans;
 use crate::matrix::solve::Solver;
 use crate::matrix::{Axis, Matrix, Row, Value};
+use crate::mesh::MeshSpec;
 use crate::offline::{Fleet, Side};
 
 /// What values of axes may name.
@@ -19,6 +21,8 @@ pub struct Known<'a> {
     pub suts: &'a [&'a str],
     /// Sites.
     pub sites: &'a [&'a str],
+    /// What cells stand on; none: they are made from the axes.
+    pub topology: Option<&'a MeshSpec>,
 }
 
 /// Looks at the axes of a matrix, their values and its work.
@@ -37,10 +41,10 @@ pub fn fits(matrix: &Matrix, known: &Known<'_>) -> Result<(), Problem> {
             help,
         ));
     }
-    if let Some(topology) = &work.topology {
+    if replays && let Some(topology) = &work.topology {
         let (message, help) = (
-            "no cell uses a topology: its mesh is made from the axes",
-            "take it out, and name what varies as axes",
+            "a cell that replays stands on the pods that its capture shows",
+            "take `topology` out",
         );
         return Err(matrix.problem(topology.span, "matrix::unused", message, help));
     }
@@ -51,7 +55,52 @@ pub fn fits(matrix: &Matrix, known: &Known<'_>) -> Result<(), Problem> {
             meaning(matrix, axis, value, *span, known)?;
         }
     }
+    if let Some(topology) = known.topology {
+        fits_topology(matrix, topology)?;
+    }
     over_tr(matrix)
+}
+
+/// Looks at axes that change nothing on a topology, or cannot be had on it.
+fn fits_topology(matrix: &Matrix, topology: &MeshSpec) -> Result<(), Problem> {
+    let has = |name: &str| matrix.axes.iter().any(|axis| axis.name == name);
+    let meshed = has("client.mesh")
+        || has("server.mesh")
+        || topology.pods.iter().any(|(_, pod)| pod.sidecar.is_some());
+    let old = knows_tr_alone(topology).filter(|_| !has("providers"));
+    for (axis, spans) in written(matrix) {
+        if axis.name == "registry_order" && servers(topology).count() < 2 {
+            let message = format!(
+                "axis registry_order: the topology {} has one app: the order of the config \
+                 center's answers changes nothing",
+                topology.topology
+            );
+            let help = "take the axis out, or name another topology";
+            return Err(matrix.problem(spans.name, "matrix::unused", message, help));
+        }
+        let placed = axis.values.iter().zip(&spans.values);
+        for (value, span) in placed {
+            let (message, help) = match (axis.name.as_str(), value.as_text(), old) {
+                ("restart", Some("sidecar"), _) if !meshed => (
+                    format!(
+                        "the topology {} has no sidecar to restart",
+                        topology.topology
+                    ),
+                    "take it out, or add an axis of sidecars",
+                ),
+                ("serializer", Some(other), Some(pod)) if other != "hessian" => (
+                    format!(
+                        "{other} cannot go over TR, which carries Hessian alone, and the app of \
+                         {pod} knows nothing else"
+                    ),
+                    "take it out, or say what apps are called in by the axis `providers`",
+                ),
+                _ => continue,
+            };
+            return Err(matrix.problem(*span, "matrix::unused", message, help));
+        }
+    }
+    Ok(())
 }
 
 /// TR carries Hessian alone: no cell may hold another serializer beside who is called in TR.
@@ -171,9 +220,13 @@ fn meaning(
                 value: value.to_string(),
             };
             let alone = Cell::new(vec![choice], Row::default(), vec![value.clone()].into());
-            match Made::of(&alone, 1) {
+            match Made::of(&alone, 1, known.topology) {
                 // What two values forbid each other is looked at behind all of them.
                 Ok(_) | Err(NotMade::NotOverTr { .. }) => Ok(()),
+                Err(error @ NotMade::Providers { .. }) => {
+                    let help = "write a word for each of them";
+                    Err(matrix.problem(span, "matrix::meaning", error.to_string(), help))
+                }
                 Err(error @ NotMade::Axis { .. }) => {
                     let help = "take the axis out";
                     Err(matrix.problem(span, "matrix::meaning", error.to_string(), help))

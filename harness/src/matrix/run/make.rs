@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use meshproof_input::{Entries, Span, Spanned};
 
+use super::topology::{callers, heartbeat, servers};
 use crate::matrix::{Cell, Value};
 use crate::mesh::call::{Serializer, Speech};
 use crate::mesh::spec::Heartbeat;
 use crate::mesh::{AppSpec, Call, MeshSpec, PodSpec, Speaks, Style};
 
-/// The pod that calls.
+/// The pod that calls, where no topology names one.
 pub const CLIENT: &str = "client";
+
+/// The version of the service that cells call.
+pub(super) const SERVED: &str = "1.0";
 
 /// Providers of one cell at most.
 pub const PROVIDERS_MAX: usize = 8;
@@ -159,6 +163,18 @@ pub enum NotMade {
         /// What was asked for.
         serializer: &'static str,
     },
+    /// A list that is not one of the topology's apps.
+    #[error(
+        "providers has {found} words, and the topology has {wanted} apps, in this order: {apps}"
+    )]
+    Providers {
+        /// Words of the list.
+        found: usize,
+        /// Apps of the topology.
+        wanted: usize,
+        /// Their pods.
+        apps: String,
+    },
 }
 
 fn known() -> String {
@@ -201,11 +217,12 @@ fn provider(word: &Value) -> Result<Provider, NotMade> {
 }
 
 impl Made {
-    /// Makes it; `calls` is how many calls a round has.
+    /// Makes it; `calls` is how many calls a round has. On a topology its pods stay: axes that a
+    /// cell has change what runs in them.
     ///
     /// # Errors
     /// A value of a known axis that means nothing, or an axis that changes nothing.
-    pub fn of(cell: &Cell, calls: u64) -> Result<Made, NotMade> {
+    pub fn of(cell: &Cell, calls: u64, topology: Option<&MeshSpec>) -> Result<Made, NotMade> {
         for choice in &cell.choices {
             if !AXES.iter().any(|(known, _)| *known == choice.axis) {
                 return Err(NotMade::Axis {
@@ -217,17 +234,58 @@ impl Made {
             None => Ok(usual),
             Some(value) => value.as_text().ok_or_else(|| wrong(axis, value)),
         };
-        let (client, server) = (text("client.mesh", "none")?, text("server.mesh", "none")?);
         let (call, speech) = (text("call", "sync")?, text("speech", "auto")?);
-        let usual = [Value::Text("bolt-v1".into())];
-        let words = match cell.items("providers") {
-            [] => usual.as_slice(),
-            words => words,
-        };
+        let words = cell.items("providers");
         if words.len() > PROVIDERS_MAX {
             return Err(wrong("providers", words.len()));
         }
-        let providers = words.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
+        let mut providers = words.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
+        let mut spec = match topology {
+            None => {
+                if providers.is_empty() {
+                    providers.push(provider(&Value::Text("bolt-v1".into()))?);
+                }
+                of_axes(providers.len())
+            }
+            Some(topology) => MeshSpec {
+                heartbeat: heartbeat(topology, PATIENT_HEARTBEAT),
+                ..topology.clone()
+            },
+        };
+        let from: Vec<String> = callers(&spec).map(|(pod, _)| pod.to_owned()).collect();
+        let pods: Vec<String> = servers(&spec).map(|(pod, _)| pod.to_owned()).collect();
+        if !providers.is_empty() && providers.len() != pods.len() {
+            return Err(NotMade::Providers {
+                found: providers.len(),
+                wanted: pods.len(),
+                apps: pods.join(", "),
+            });
+        }
+        let mut asked: Vec<String> = words.iter().map(ToString::to_string).collect();
+        if asked.is_empty() && topology.is_none() {
+            asked.push("bolt-v1".to_owned());
+        }
+        let mut spoken = providers.iter();
+        for (name, pod) in &mut spec.pods.0 {
+            let side = match pod.value.app {
+                Some(_) => "server.mesh",
+                None if from.contains(&name.value) => "client.mesh",
+                None => continue,
+            };
+            if cell.value(side).is_some() {
+                pod.value.sidecar = sidecar(text(side, "none")?);
+            }
+            if let Some(app) = &mut pod.value.app {
+                match spoken.next() {
+                    Some(provider) => app.speaks = provider.speaks,
+                    None => asked.push(word_of(app.speaks).to_owned()),
+                }
+                if !app.arguments.iter().any(|it| it == "--delay") {
+                    let delay = ["--delay".to_owned(), THINKS_MS.to_string()];
+                    app.arguments.extend(delay);
+                }
+            }
+        }
         let style = style(call)?;
         let chosen = match speech {
             "auto" => providers.iter().find_map(|provider| provider.speech),
@@ -239,72 +297,43 @@ impl Made {
         };
         let written = serializer(text("serializer", "hessian")?)?;
         // Where one provider knows TR alone, a sidecar has all of them called in it.
-        let goes_over_tr =
-            chosen == Some(Speech::Tr) || providers.iter().any(|one| one.speaks == Speaks::Old);
-        if goes_over_tr && written != Serializer::Hessian {
+        if (chosen == Some(Speech::Tr) || knows_tr_alone(&spec).is_some())
+            && written != Serializer::Hessian
+        {
             return Err(NotMade::NotOverTr {
                 serializer: written.word(),
             });
         }
-        let pods: Vec<String> = (1..=providers.len())
-            .map(|n| format!("server-{n}"))
-            .collect();
-        let order = order(text("registry_order", "as-is")?, &pods)?;
-        let mut all = vec![entry(
-            CLIENT,
-            PodSpec {
-                sidecar: sidecar(client),
-                ..PodSpec::default()
-            },
-        )];
-        for (pod, provider) in pods.iter().zip(&providers) {
-            let app = AppSpec {
-                speaks: provider.speaks,
-                arguments: vec!["--delay".into(), THINKS_MS.to_string()],
-                ..AppSpec::default()
-            };
-            let spec = PodSpec {
-                sidecar: sidecar(server),
-                app: Some(app),
-                ..PodSpec::default()
-            };
-            all.push(entry(pod, spec));
+        if topology.is_none() || cell.value("registry_order").is_some() {
+            spec.registry_order = order(text("registry_order", "as-is")?, &pods)?;
         }
-        let spec = MeshSpec {
-            topology: cell.id.clone(),
-            about: cell.written(),
-            needs: Vec::new(),
-            heartbeat: PATIENT_HEARTBEAT,
-            registry_order: order,
-            vips: Entries::default(),
-            pods: Entries(all),
-        };
+        spec.topology.clone_from(&cell.id);
+        spec.about = cell.written();
+        let runs = pods
+            .iter()
+            .zip(&asked)
+            .map(|(pod, word)| (pod.clone(), format!("app {word}")))
+            .collect();
+        let plain = from.iter().map(|from| Call {
+            speech: chosen,
+            serializer: written,
+            connections: CONNECTIONS * pods.len(),
+            timeout: PATIENT,
+            enough: Some(ENOUGH),
+            ..Call::new(from, calls)
+        });
         Ok(Made {
+            acts: acts(style, plain.collect(), restart(text("restart", "none")?)?),
             spec,
-            acts: {
-                let plain = Call {
-                    speech: chosen,
-                    serializer: written,
-                    connections: CONNECTIONS * providers.len(),
-                    timeout: PATIENT,
-                    enough: Some(ENOUGH),
-                    ..Call::new(CLIENT, calls)
-                };
-                acts(style, plain, restart(text("restart", "none")?)?)
-            },
             asked: Asked {
-                providers: words.iter().map(ToString::to_string).collect(),
+                providers: asked,
                 style: call.to_owned(),
                 speech: speech.to_owned(),
                 serializer: written.word().to_owned(),
                 calls,
             },
             site: cell.text("site").map(str::to_owned),
-            runs: pods
-                .iter()
-                .zip(words)
-                .map(|(pod, word)| (pod.clone(), format!("app {word}")))
-                .collect(),
+            runs,
         })
     }
 
@@ -350,6 +379,43 @@ impl Made {
             60 * (sidecar + app)
         });
         acts.sum::<u64>() + pods.sum::<u64>()
+    }
+}
+
+/// A client and so many servers, which are named by their number.
+fn of_axes(servers: usize) -> MeshSpec {
+    let mut all = vec![entry(CLIENT, PodSpec::default())];
+    for number in 1..=servers {
+        let app = Some(AppSpec::default());
+        let pod = PodSpec {
+            app,
+            ..PodSpec::default()
+        };
+        all.push(entry(&format!("server-{number}"), pod));
+    }
+    MeshSpec {
+        topology: String::new(),
+        about: String::new(),
+        needs: Vec::new(),
+        heartbeat: PATIENT_HEARTBEAT,
+        registry_order: "as-is".into(),
+        vips: Entries::default(),
+        pods: Entries(all),
+    }
+}
+
+/// A pod whose app knows TR and nothing else.
+pub(super) fn knows_tr_alone(spec: &MeshSpec) -> Option<&str> {
+    let old = |pod: &PodSpec| pod.app.as_ref().is_some_and(|it| it.speaks == Speaks::Old);
+    servers(spec).find_map(|(name, pod)| old(pod).then_some(name))
+}
+
+/// What an app of a topology understands, as an axis would say it.
+fn word_of(speaks: Speaks) -> &'static str {
+    match speaks {
+        Speaks::Old => "tr",
+        Speaks::Bolt => "bolt-only",
+        Speaks::New => "bolt-v1",
     }
 }
 
@@ -415,10 +481,10 @@ pub(super) fn order(word: &str, pods: &[String]) -> Result<String, NotMade> {
     Ok(format!("fixed:{}", pods.join(",")))
 }
 
-/// Plain calls, those of the style, and after a restart both again. Plain calls are in every cell:
-/// what is wrong whatever the style is then blamed on no style.
-fn acts(style: Style, plain: Call, restart: Option<Restart>) -> Vec<Act> {
-    let styled = match style {
+/// Plain calls of everybody who calls, those of the style, and after a restart both again. Plain
+/// calls are in every cell: what is wrong whatever the style is then blamed on no style.
+fn acts(style: Style, plain: Vec<Call>, restart: Option<Restart>) -> Vec<Act> {
+    let styled = |plain: &Call| match style {
         Style::Sync => None,
         Style::Oneway | Style::Exception | Style::Heartbeat => Some(Call {
             style,
@@ -440,7 +506,9 @@ fn acts(style: Style, plain: Call, restart: Option<Restart>) -> Vec<Act> {
             ..plain.clone()
         }),
     };
-    let round: Vec<Act> = std::iter::once(plain)
+    let styled: Vec<Call> = plain.iter().filter_map(styled).collect();
+    let round: Vec<Act> = plain
+        .into_iter()
         .chain(styled)
         .map(|call| Act::Call(Box::new(call)))
         .collect();

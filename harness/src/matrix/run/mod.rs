@@ -2,6 +2,7 @@
 //!
 //! - [`Made`]: from the values of a cell to a mesh and what is done in it.
 //! - [`judge`]: whether what was seen is what it would have been without a mesh.
+//! - [`topology`]: what cells stand on, where a matrix says it.
 //! - [`Replay`]: cells that replay a capture in place of calls.
 //! - [`fits`]: whether cells use everything that a matrix file says.
 //! - [`Runner`]: many cells side by side, each in an environment of its own.
@@ -14,6 +15,7 @@ mod make;
 mod merged;
 mod replayed;
 mod sites;
+pub mod topology;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -68,6 +70,8 @@ pub struct Options {
     pub budget: Duration,
     /// How many calls a round has.
     pub calls: u64,
+    /// What cells stand on; none: they are made from the axes.
+    pub topology: Option<MeshSpec>,
     /// A capture that cells replay in place of calls.
     pub replay: Option<Arc<Replay>>,
     /// Where the files of cells stand while they run; what is left of cells that passed is
@@ -197,7 +201,7 @@ impl Runner {
         let mut references: BTreeMap<Vec<String>, Vec<(Made, Reference)>> = BTreeMap::new();
         let mut runs = Vec::with_capacity(cells.len());
         for (at, cell) in cells.iter().enumerate() {
-            let made = Made::of(cell, self.options.calls);
+            let made = Made::of(cell, self.options.calls, self.options.topology.as_ref());
             if let Ok(made) = &made {
                 let mut known = lock(&self.references);
                 if !known.contains_key(&made.asked) {

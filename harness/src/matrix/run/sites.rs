@@ -1,13 +1,25 @@
 //! What a site has to say of cells: those that it cannot have are left out of every plan, with the
 //! reason in the certificate.
 
+use meshproof_input::Problem;
+
+use super::make::knows_tr_alone;
 use crate::matrix::{Matrix, Value};
+use crate::mesh::MeshSpec;
 use crate::site::{RegistryKind, STATIC, Site};
 
 /// Leaves out what sites do not allow: providers and calls in a protocol that nobody speaks there,
-/// needs of capabilities that a site lacks, and sites without a config center. Where `site` is no
-/// axis, `usual` is where every cell stands.
-pub fn exclude_by_sites(matrix: &mut Matrix, sites: &[Site], usual: &Site) {
+/// needs of capabilities that a site lacks, zones of a topology that it does not have, and sites
+/// without a config center. Where `site` is no axis, `usual` is where every cell stands.
+///
+/// # Errors
+/// Every cell stands in a site that cannot have their topology.
+pub fn exclude_by_sites(
+    matrix: &mut Matrix,
+    sites: &[Site],
+    usual: &Site,
+    topology: Option<&MeshSpec>,
+) -> Result<(), Problem> {
     let axis = matrix.axes.iter().find(|axis| axis.name == "site");
     let standing: Vec<(Vec<(String, String)>, Site)> = match axis {
         None => vec![(Vec::new(), usual.clone())],
@@ -27,6 +39,15 @@ pub fn exclude_by_sites(matrix: &mut Matrix, sites: &[Site], usual: &Site) {
         let mut out: Vec<(Vec<(String, String)>, String)> = Vec::new();
         if site.registry == RegistryKind::Static && !here.is_empty() {
             out.push((Vec::new(), format!("{}: {STATIC}", site.site)));
+        }
+        if let Some(why) = topology.and_then(|topology| cannot_have(matrix, &site, topology)) {
+            match (here.is_empty(), &matrix.work().topology) {
+                (true, Some(name)) => {
+                    let help = "choose another site, or another topology";
+                    return Err(matrix.problem(name.span, "matrix::site", why, help));
+                }
+                _ => out.push((Vec::new(), why)),
+            }
         }
         for axis in &matrix.axes {
             for value in &axis.values {
@@ -60,6 +81,28 @@ pub fn exclude_by_sites(matrix: &mut Matrix, sites: &[Site], usual: &Site) {
             }
         }
     }
+    Ok(())
+}
+
+/// Why a site cannot have a topology; none: it can.
+fn cannot_have(matrix: &Matrix, site: &Site, topology: &MeshSpec) -> Option<String> {
+    let name = &topology.topology;
+    let mut zones = topology
+        .pods
+        .iter()
+        .filter_map(|(_, pod)| pod.zone.as_ref());
+    if let Some(zone) = zones.find(|zone| !site.zones.contains(zone)) {
+        return Some(format!(
+            "{} has no zone {zone}, where topology {name} has a pod",
+            site.site
+        ));
+    }
+    let written = matrix.axes.iter().any(|axis| axis.name == "providers");
+    let pod = knows_tr_alone(topology).filter(|_| !written)?;
+    let lacks = site.lacks_protocol("tr")?;
+    Some(format!(
+        "{lacks}, and that of pod {pod} of topology {name} speaks nothing else"
+    ))
 }
 
 /// The protocols that apps speak where an axis has this value.
