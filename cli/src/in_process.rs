@@ -100,6 +100,7 @@ impl Peers for InProcess {
                 call::Serializer::Hessian => Serializer::Hessian,
                 call::Serializer::Json => Serializer::Json,
             },
+            vip_only: asked.vip_only,
             count: asked.count,
             connections: asked.connections,
             pace: Pace::Depth(asked.depth),

@@ -228,7 +228,7 @@ fn what_a_topology_gives_no_use_for_is_an_error_with_its_line() {
     refused(
         "axes:\n  serializer: [hessian, json]\ncell: {topology: mixed-providers}\n",
         3,
-        &["json cannot go over TR", "the app of server-old"],
+        &["json cannot go over TR", "server-old knows nothing else"],
     );
     refused(
         "axes:\n  client: {mesh: [none]}\ncell:\n  topology: pair\n  \
@@ -303,7 +303,9 @@ fn cells_stand_on_a_topology_beside_the_matrix_and_call_from_all_who_only_call()
         let answers = case.claims.iter().find(|it| it.name == "answers").unwrap();
         assert!(answers.why.starts_with("16 of 16"), "{case:?}");
     }
-    assert!(run.told.contains("public-cloud-like do not speak tr"));
+    let told: Vec<&str> = run.told.split_whitespace().collect();
+    let why = "apps of public-cloud-like do not speak tr";
+    assert!(told.join(" ").contains(why), "{}", run.told);
     let run = on_own(matrix, &topology("zone2"), &["--plan"]);
     assert_eq!(run.code, 0, "{}", run.told);
     let sites = run.told.lines().filter(|line| line.contains("-like"));
@@ -320,6 +322,50 @@ fn cells_stand_on_a_topology_beside_the_matrix_and_call_from_all_who_only_call()
     assert_eq!(run.code, 2, "{}", run.told);
     assert!(run.told.contains("m.yaml:5:"), "{}", run.told);
     assert!(run.told.contains("has no zone zone2"), "{}", run.told);
+}
+
+#[test]
+fn cells_of_a_site_with_vips_call_by_them_and_others_have_no_names() {
+    let matrix = "matrix: m\naxes:\n  client: {mesh: [none, reference]}\n  \
+                  site: [ant-like, public-cloud-like]\n  speech: [auto, bolt-v2-crc]\n\
+                  cover: {strength: 3, seed: 1}\n\
+                  cell: {topology: pair, calls: 8, budget: 60s}\n";
+    let run = on_own(matrix, "", &["--bug", "vip-legacy-form"]);
+    if run.is_unsupported() {
+        return;
+    }
+    assert_eq!(run.code, 1, "{}", run.told);
+    let cause = "client.mesh=reference and site=ant-like";
+    assert_eq!(causes(&run), [cause], "{}", run.told);
+    for case in run.cases() {
+        let answers = case.claims.iter().find(|it| it.name == "answers").unwrap();
+        let value = |axis: &str| case.choices.iter().find(|it| it.axis == axis).unwrap();
+        let by_name =
+            value("client.mesh").value == "reference" && value("site").value == "ant-like";
+        let wanted = if by_name { "of 16 calls" } else { "of 8 calls" };
+        assert!(answers.why.contains(wanted), "{case:?}");
+    }
+    // What fails on both sites shows what ran there: the name service, and what it was asked.
+    let run = on_own(matrix, "", &["--bug", "crc-dropped"]);
+    assert_eq!(run.code, 1, "{}", run.told);
+    let mut seen = [0, 0];
+    for case in run.cases() {
+        let site = case.choices.iter().find(|it| it.axis == "site").unwrap();
+        let has_names = site.value == "ant-like";
+        if case.verdict == Verdict::Fail {
+            let names = case
+                .evidence
+                .iter()
+                .any(|file| file.ends_with("/vip.jsonl"));
+            assert_eq!(names, has_names, "{case:?}");
+            seen[usize::from(has_names)] += 1;
+        }
+    }
+    assert!(
+        seen.iter().all(|count| *count > 0),
+        "{seen:?}: {}",
+        run.told
+    );
 }
 
 #[test]

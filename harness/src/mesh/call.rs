@@ -98,6 +98,8 @@ pub struct Call {
     pub connections: usize,
     /// A VIP or address to call, in either form, in place of the service.
     pub vip: Option<String>,
+    /// Whether that alone says who is called, whatever the config center knows.
+    pub vip_only: bool,
     /// How long each may take.
     pub timeout: Duration,
     /// How much longer than the frame says an answer is waited for: time for a sidecar to say that
@@ -129,6 +131,7 @@ impl Call {
             count,
             connections: 1,
             vip: None,
+            vip_only: false,
             timeout: Duration::from_secs(3),
             grace: Duration::ZERO,
             depth: 1,
@@ -313,6 +316,9 @@ impl Mesh {
                 add("through", self.through(&call.from, &place).to_string());
                 if let Some(vip) = &call.vip {
                     add("vip", vip.clone());
+                    if call.vip_only {
+                        arguments.push("--vip-only".to_owned());
+                    }
                 }
             }
             (None, sidecar) => {

@@ -9,6 +9,8 @@ use crate::matrix::{Cell, Value};
 use crate::mesh::call::{Serializer, Speech};
 use crate::mesh::spec::Heartbeat;
 use crate::mesh::{AppSpec, Call, MeshSpec, PodSpec, Speaks, Style};
+use crate::site::{NamesKind, Site};
+use crate::sut::Sut;
 
 /// The pod that calls, where no topology names one.
 pub const CLIENT: &str = "client";
@@ -356,6 +358,56 @@ impl Made {
         plain
     }
 
+    /// The same where it stands. Without VIPs nobody answers for names, and who is called is told
+    /// by addresses alone. With them, who calls through a sidecar that can calls the first pool in
+    /// the end by its legacy form, whatever the config center knows; a pool that tells nothing of
+    /// protocols is called only where every app of it understands BOLT.
+    #[must_use]
+    pub fn at(&self, site: &Site, suts: &[Sut]) -> Made {
+        let mut here = self.clone();
+        if site.names == NamesKind::Dns {
+            here.spec.vips = Entries::default();
+            return here;
+        }
+        let answers = |pod: &String| {
+            servers(&here.spec).any(|(name, spec)| {
+                let app = spec.app.as_ref();
+                name == pod && app.is_some_and(|app| app.speaks != Speaks::Old && serves(app))
+            })
+        };
+        let mut pools = here.spec.vips.iter();
+        let pool = pools.find(|(_, pods)| !pods.is_empty() && pods.iter().all(answers));
+        let Some((app, zone)) = pool.and_then(|(pool, _)| pool.split_once('.')) else {
+            return here;
+        };
+        let legacy = |timeout: Duration| {
+            let timeout_ms = timeout.as_millis();
+            format!("http://{app}-pool.{zone}.alipay.net:12200?_TIMEOUT={timeout_ms}")
+        };
+        let can = |pod: &str| {
+            let mut all = callers(&here.spec).filter(|(name, _)| *name == pod);
+            let sidecar = all.next().and_then(|(_, spec)| spec.sidecar.as_deref());
+            let sut = sidecar.and_then(|name| suts.iter().find(|sut| sut.sut == name));
+            sut.is_some_and(|sut| sut.can("subscribes") && sut.can("vip"))
+        };
+        let mut called: Vec<&str> = Vec::new();
+        let mut more = Vec::new();
+        for act in &here.acts {
+            let Act::Call(call) = act else { continue };
+            let is_plain = call.style == Style::Sync && call.speech != Some(Speech::Tr);
+            if is_plain && can(&call.from) && !called.contains(&call.from.as_str()) {
+                called.push(&call.from);
+                more.push(Act::Call(Box::new(Call {
+                    vip: Some(legacy(call.timeout)),
+                    vip_only: true,
+                    ..call.as_ref().clone()
+                })));
+            }
+        }
+        here.acts.extend(more);
+        here
+    }
+
     /// Whether it is its own reference.
     pub fn is_plain(&self) -> bool {
         self.spec
@@ -402,6 +454,11 @@ fn of_axes(servers: usize) -> MeshSpec {
         vips: Entries::default(),
         pods: Entries(all),
     }
+}
+
+/// Whether an app provides what cells call.
+pub(super) fn serves(app: &AppSpec) -> bool {
+    app.versions.iter().any(|version| version == SERVED)
 }
 
 /// A pod whose app knows TR and nothing else.

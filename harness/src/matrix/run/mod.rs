@@ -264,6 +264,7 @@ impl Runner {
                 Some(peers) => self.inside(peers, &made, &folder)?,
                 None => {
                     let setting = self.setting(made.site.as_deref(), &folder)?;
+                    let made = made.at(&setting.site, &setting.suts);
                     let raised = self.take(&made.spec, &setting)?;
                     let mesh = Mesh::up_in(raised, &made.spec, &setting)?;
                     let end = Nanos::now() + self.options.budget * 4;
@@ -403,6 +404,7 @@ impl Runner {
     /// In a mesh of programs, which is still up.
     fn in_programs(&self, made: &Made, folder: &Path) -> Result<(Observed, Option<Mesh>), Error> {
         let setting = self.setting(made.site.as_deref(), folder)?;
+        let made = &made.at(&setting.site, &setting.suts);
         let end = Nanos::now() + self.options.budget;
         let raised = self.take(&made.spec, &setting)?;
         match Mesh::up_in(raised, &made.spec, &setting) {

@@ -5,7 +5,7 @@ use std::io;
 
 use meshproof_input::{Problem, Spanned, suggestion};
 
-use super::make::{CLIENT, SERVED};
+use super::make::{CLIENT, SERVED, serves};
 use crate::matrix::Matrix;
 use crate::mesh::spec::{Heartbeat, MeshSpec, PodSpec};
 use crate::scenario::shipped;
@@ -60,11 +60,7 @@ pub fn read(
         let help = format!("cells call from a pod without an app: add `{CLIENT}: {{}}` to it");
         return Err(wrong("matrix::topology", message, &help));
     }
-    let serves = |pod: &PodSpec| {
-        let app = pod.app.as_ref();
-        app.is_some_and(|app| app.versions.iter().any(|version| version == SERVED))
-    };
-    if !servers(&spec).any(|(_, pod)| serves(pod)) {
+    if !servers(&spec).any(|(_, pod)| pod.app.as_ref().is_some_and(serves)) {
         let message = format!(
             "no app of the topology {} provides version {SERVED}, which cells call",
             spec.topology
