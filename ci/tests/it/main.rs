@@ -1,4 +1,5 @@
 //! The gate as its users have it: what must never pass, and what this project's own rules say.
 
+mod machine;
 mod mutants;
 mod project;

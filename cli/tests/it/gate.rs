@@ -197,29 +197,6 @@ fn without_a_branch_to_merge_into_nothing_is_guessed() {
     assert_eq!(code, 3, "{document:#}");
 }
 
-/// A command that hangs, with a child that does not end when it is asked to.
-#[test]
-fn a_command_that_hangs_is_ended_with_all_that_it_started() {
-    let hangs = "sh -c 'trap \"\" TERM; echo $$ > pid; while :; do read -r x < fifo; done' & wait";
-    let rules = format!(
-        "owner: team\ncheckpoints:\n  hangs:\n    run:\n      within: 300ms\n      command:\n        - sh\n        - -c\n        - {}\n",
-        serde_json::json!(format!("mkfifo fifo; {hangs}"))
-    );
-    let folder = project(&rules);
-    let (code, document, err) = gate(folder.path(), &[]);
-    assert_eq!(code, 1, "{document:#} {err}");
-    assert_eq!(blocks(&document), ["hangs/exit time-out"]);
-    // Where the machine is slow, it may not have come to its child.
-    if let Ok(pid) = fs::read_to_string(folder.path().join("pid")) {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        let state = stat.rsplit(") ").next().unwrap_or_default();
-        assert!(
-            state.is_empty() || state.starts_with('Z'),
-            "it is still there: {stat}"
-        );
-    }
-}
-
 #[test]
 fn rules_that_are_wrong_are_shown_with_line_and_suggestion() {
     let folder = project(&RULES.replace("at-most: 0", "at-moust: 0"));
@@ -283,4 +260,83 @@ fn this_repository_has_rules() {
     ] {
         assert!(out.contains(part), "{part}: {out}");
     }
+}
+
+/// Rules that judge the record of an earlier gate.
+const OF_RECORDS: &str = r#"
+owner: team
+checkpoints:
+  before:
+    read: {record: {below: runs, words: [gate, check]}}
+    rules:
+      - {fresh: 24h}
+      - {value: verdict, equals: PASS}
+      - {value: claims.'git-flow/names'.verdict, equals: PASS}
+"#;
+
+#[test]
+fn a_record_is_evidence_while_it_is_whole_and_the_newest() {
+    let folder = project(RULES);
+    let at = folder.path();
+    fs::write(at.join("records.yaml"), OF_RECORDS).expect("a file");
+    let of_records = ["--file", "records.yaml", "--record", "here"];
+    let judged = |code: i32, block: &[&str]| {
+        let _ = fs::remove_dir_all(at.join("here"));
+        let (seen, document, err) = gate(at, &of_records);
+        assert_eq!(blocks(&document), block, "{document:#} {err}");
+        assert_eq!(seen, code, "{document:#} {err}");
+    };
+    judged(3, &["before/result not-run"]);
+    let (code, ..) = gate(at, &["--target", "main", "--record", "runs/1"]);
+    assert_eq!(code, 0);
+    judged(0, &[]);
+    let manifest = at.join("runs/1/manifest.json");
+    let whole = fs::read_to_string(&manifest).expect("a manifest");
+    let (front, _) = whole.split_at(whole.len() / 2);
+    fs::write(&manifest, front).expect("a file");
+    judged(3, &["before/result unreadable"]);
+    fs::remove_file(&manifest).expect("it was there");
+    judged(3, &["before/result unreadable"]);
+    // A later one that is damaged is not passed over for an older one that passed.
+    fs::write(&manifest, &whole).expect("a file");
+    judged(0, &[]);
+    fs::create_dir_all(at.join("runs/2")).expect("a folder");
+    fs::write(at.join("runs/2/manifest.json"), "{\"schema\": 1,").expect("a file");
+    judged(3, &["before/result unreadable"]);
+}
+
+#[test]
+fn a_rule_that_is_changed_in_the_packs_changes_no_project() {
+    let folder = project("extends: [commit-style@stable]\n");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/packs/commit-style");
+    let pack = folder.path().join("packs/commit-style");
+    fs::create_dir_all(&pack).expect("a folder");
+    let write = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(Path::new(shipped).join(name)).expect("a pack");
+        assert!(text.contains(from), "{name} holds {from}");
+        fs::write(pack.join(name), text.replace(from, to)).expect("a file");
+    };
+    let more = ["--target", "main", "--packs", "packs"];
+    write("pack.yaml", "default: 120", "default: 12");
+    write("fixtures.yaml", "longest: 20", "longest: 10");
+    let (code, _, err) = gate(folder.path(), &more);
+    assert_eq!(code, 2, "a pack whose own fixtures fail is refused: {err}");
+    assert!(err.contains("`good` of commit-style@1 is BLOCKED"), "{err}");
+    write("pack.yaml", "default: 120", "default: 16");
+    write("fixtures.yaml", "longest: 20", "longest: 3");
+    let text = fs::read_to_string(pack.join("fixtures.yaml")).expect("it is there");
+    let short = text.replace("wire/bolt: accept class names of no length", "wire: names");
+    fs::write(pack.join("fixtures.yaml"), short).expect("a file");
+    let (code, document, err) = gate(folder.path(), &more);
+    assert_eq!(code, 1, "{err}");
+    assert_eq!(blocks(&document), ["commit-style/subject/length not-held"]);
+    assert_eq!(document["generation"], 1);
+    let text = fs::read_to_string(pack.join("pack.yaml")).expect("it is there");
+    fs::write(
+        pack.join("pack.yaml"),
+        text.replace("default: 16", "default: 40"),
+    )
+    .expect("a file");
+    let (code, document, err) = gate(folder.path(), &more);
+    assert_eq!(code, 0, "{document:#} {err}");
 }
