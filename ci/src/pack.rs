@@ -261,12 +261,12 @@ fn run(pack: &Pack, source: &Source, fixture: &Spanned<Fixture>) -> Result<Judge
 
 /// What is not as the fixture says.
 fn compare(fixture: &Fixture, judged: &Judged) -> Option<String> {
-    let expected = match (fixture.expect.value, &judged.state) {
+    let expected = matches!(
+        (fixture.expect.value, &judged.state),
         (Expected::Passed, State::Passed)
-        | (Expected::NotApplicable, State::NotApplicable(_))
-        | (Expected::Blocked, State::Blocked) => true,
-        _ => false,
-    };
+            | (Expected::NotApplicable, State::NotApplicable(_))
+            | (Expected::Blocked, State::Blocked)
+    );
     let blocks: BTreeMap<&str, &str> = judged
         .blocks()
         .map(|(ruling, block)| {

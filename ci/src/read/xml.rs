@@ -52,10 +52,8 @@ pub(super) fn walk(
                 Some(name) => visit(Part::Close(&name))?,
                 None => return Err("an element is closed that was not opened".to_owned()),
             },
-            Event::Text(text) if open.is_empty() => {
-                if !text.iter().all(u8::is_ascii_whitespace) {
-                    return Err("there is text outside of its root".to_owned());
-                }
+            Event::Text(text) if open.is_empty() && !text.iter().all(u8::is_ascii_whitespace) => {
+                return Err("there is text outside of its root".to_owned());
             }
             Event::Eof => break,
             _ => {}
