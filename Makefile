@@ -29,19 +29,20 @@ lint: ## format, clippy, licences
 
 bench: ## ratios measured in one run, frames checked in the same run
 	@scripts/need.sh "make bench" tcpdump=tcpdump tshark=tshark python3=python3 haproxy=haproxy \
-		chromium=chromium
+		chromium=chromium nft=nftables iptables-nft-restore=iptables
 	@bench/run.sh
 	@bench/pace.sh
 	@bench/mesh.sh
 	@bench/cells.sh
+	@bench/faults.sh
 	@bench/report.sh
 
-soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs and 1,000 faults killed at random moments
+soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs and 12,000 holders of faults killed at random moments
 	@scripts/bad-input-soak.sh
 	@scripts/upgrade-soak.sh
 	@scripts/kill-soak.sh 200
 	@scripts/need.sh "make soak" nft=nftables iptables-nft-restore=iptables
-	@scripts/fault-soak.sh 1000
+	@target/release/meshproof fault soak --kills $${KILLS:-750} --pairs 20 --pair-kills 100
 
 fuzz: ## each fuzz target for a minute, on stable Rust
 	@fuzz/run.sh

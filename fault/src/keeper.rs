@@ -25,7 +25,7 @@ use crate::choose::choose;
 use crate::course::Course;
 use crate::process::burner::{self, BURNER};
 use crate::talk::{Line, Order, Word};
-use crate::{Ending, Error, Evidence, Plan, Scene, backend};
+use crate::{Ending, Error, Evidence, Plan, Scene, backend, soak};
 
 /// The first argument of a stage; the second is its name.
 const STAGE: &str = "__fault";
@@ -65,6 +65,12 @@ pub fn stage(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     }
     if name == BURNER {
         return Some(ExitCode::from(burner::run(arguments)));
+    }
+    if name == soak::run::RUN {
+        return Some(ExitCode::from(soak::run::run(arguments)));
+    }
+    if name == soak::run::TARGET {
+        return Some(ExitCode::from(soak::run::target()));
     }
     Some(ExitCode::from(run(&name)))
 }

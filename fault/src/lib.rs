@@ -43,8 +43,10 @@ pub mod process;
 pub mod relay;
 pub mod rule;
 pub mod snapshot;
+pub mod soak;
 pub mod sockets;
 pub mod spec;
+pub mod speed;
 mod talk;
 mod way;
 

@@ -63,6 +63,12 @@ words! {
         Task = "task",
         /// Descriptors of this process.
         Descriptor = "descriptor",
+        /// Limits of a program; noted by whoever looks at one.
+        Limit = "limit",
+        /// Room on a disk, likewise.
+        Disk = "disk",
+        /// Leases in the journal, likewise.
+        Journal = "journal",
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::case::{Axis, Blame, Case, Certificate, Choice, Moment, Step};
 use crate::difference::Difference;
 use crate::manifest::{Input, Start};
+use crate::spread::Spread;
 use crate::verdict::{Claim, End, Verdict};
 
 /// One event and when it happened.
@@ -171,6 +172,11 @@ pub enum Event {
     Blamed {
         /// The cause.
         blame: Blame,
+    },
+    /// Moments of many trials were held against a law.
+    Spread {
+        /// They, and the law.
+        spread: Spread,
     },
     /// A claim was judged.
     Claimed {

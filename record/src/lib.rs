@@ -9,6 +9,7 @@
 //! - [`histogram`]: latency and lateness, as they stand in a record.
 //! - [`manifest`]: what a finished run says of itself.
 //! - [`report`]: terminal, HTML, JUnit and JSON, made from a record.
+//! - [`spread`]: moments of many trials, beside the law by which they should be spread.
 //! - [`store`]: the folder on disk; the one module here that touches files.
 //!
 //! **Invariant:** a report is made from the record alone, and can be made again from it.
@@ -21,5 +22,6 @@ pub mod ledger;
 pub mod manifest;
 pub mod report;
 pub mod row;
+pub mod spread;
 pub mod store;
 pub mod verdict;

@@ -38,6 +38,19 @@ pub fn tmpfs(path: &Path) -> io::Result<()> {
     Ok(mount(Some("tmpfs"), path, Some("tmpfs"), flags, NONE)?)
 }
 
+/// The same, with room for so many bytes.
+pub fn tmpfs_of(path: &Path, bytes: u64) -> io::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let size = format!("size={bytes}");
+    Ok(mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        flags,
+        Some(size.as_str()),
+    )?)
+}
+
 /// Puts the file `with` in the place of the file `at`, which must be there.
 pub fn replace_file(at: &Path, with: &Path) -> io::Result<()> {
     Ok(mount(Some(with), at, NONE, MsFlags::MS_BIND, NONE)?)

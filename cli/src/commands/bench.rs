@@ -1,5 +1,6 @@
 //! `meshproof bench`: what the harness itself costs, and what only many runs tell.
 
+mod faults;
 mod heartbeat;
 
 use std::io::{self, Write};
@@ -31,6 +32,8 @@ enum Bench {
     Cells(CellsArgs),
     /// When a sidecar notices that its app is silent, and when it is back
     Heartbeat(heartbeat::HeartbeatArgs),
+    /// Time to put rules in force and to take them away: by netlink, and by programs
+    Faults(faults::FaultsArgs),
 }
 
 /// Cells of a matrix a second, and what they leave behind
@@ -91,6 +94,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let args = match args.bench {
         Bench::Cells(args) => args,
         Bench::Heartbeat(args) => return heartbeat::run(&args),
+        Bench::Faults(args) => return faults::run(&args),
     };
     let told = privately(&mut |line| {
         // Whoever reads no more is told at the end.

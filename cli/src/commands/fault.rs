@@ -3,6 +3,7 @@
 mod flips;
 mod inject;
 mod print;
+mod soak;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -43,6 +44,8 @@ enum Command {
     Residue(ResidueArgs),
     /// Take faults away, also those whose keeper was killed
     Heal(HealArgs),
+    /// Kill runs that hold faults, at random moments, and look for what is left
+    Soak(soak::Args),
 }
 
 /// List kinds of faults, and the ways of doing them
@@ -170,6 +173,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Command::Flips(args) => flips::run(&args),
         Command::Residue(args) => residue(&args),
         Command::Heal(args) => heal(&args),
+        Command::Soak(args) => soak::run(&args),
     }
 }
 

@@ -380,23 +380,78 @@ fn inert_faults_are_invalid() {
     });
 }
 
+/// All orders of four.
+fn orders() -> Vec<Vec<usize>> {
+    let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
+    for _ in 0..4 {
+        orders = orders
+            .iter()
+            .flat_map(|order| {
+                let rest = (0..4).filter(|it| !order.contains(it));
+                rest.map(|next| [order.as_slice(), &[next]].concat())
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 24);
+    orders
+}
+
+#[test]
+fn what_overlaps_in_four_ways_is_healed_in_any_order() {
+    in_a_box(|| {
+        let pair = Pair::new(LOCAL_V4);
+        let port = pair.port();
+        let mut program = command("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let held = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", program.id()));
+            !status.unwrap().contains("TracerPid:\t0\n")
+        };
+        let rules = |way: &str| {
+            let rules = iptables::all_rules().0;
+            let mut jumps = rules.iter().filter(|rule| {
+                rule.ours && rule.text.starts_with(way) && rule.text.contains("-A INPUT ")
+            });
+            jumps.next().is_some()
+        };
+        let tables = || {
+            let tables = crate::nft::tables();
+            tables.iter().any(|name| name.starts_with("meshproof"))
+        };
+        for order in orders() {
+            let of = |way: &str| lease(&format!("{{id: {way}, kind: drop, port: {port}, way: {way}}}"));
+            let spec = Spec::parse("fault.yaml", "{kind: pause}").unwrap();
+            let pause = Fault {
+                spec,
+                scene: Scene {
+                    run: "test".into(),
+                    lease: "pause".into(),
+                    process: Some(program.id()),
+                },
+            };
+            let pause = pause.preflight(&ground()).unwrap().apply(HOUR).unwrap();
+            let [nft, over_nft, legacy] = ["nft-owner", "iptables-nft", "iptables-legacy"].map(of);
+            let mut leases = [nft, over_nft, legacy, pause].map(Some);
+            for at in &order {
+                let stands = [tables(), rules("iptables-nft"), rules("iptables-legacy"), held()];
+                let should: Vec<bool> = leases.iter().map(Option::is_some).collect();
+                assert_eq!(stands[..], should, "{order:?} at {at}");
+                heal(leases[*at].take().unwrap());
+            }
+            assert!(!tables() && !held(), "{order:?}");
+            nothing_is_left();
+        }
+        goes(&pair.client, &pair.server);
+        program.kill().unwrap();
+        program.wait().unwrap();
+    });
+}
+
 #[test]
 fn what_overlaps_is_healed_in_any_order() {
     in_a_box(|| {
-        let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
-        for _ in 0..4 {
-            orders = orders
-                .iter()
-                .flat_map(|order| {
-                    let rest = (0..4).filter(|it| !order.contains(it));
-                    rest.map(|next| [order.as_slice(), &[next]].concat())
-                })
-                .collect();
-        }
-        assert_eq!(orders.len(), 24);
         let pair = Pair::new(LOCAL_V4);
         let port = pair.port();
-        for order in orders {
+        for order in orders() {
             let mut leases: Vec<Option<Lease>> = ["drop", "reject", "drop", "drop"]
                 .iter()
                 .enumerate()

@@ -33,6 +33,7 @@ mod terminal;
 mod through;
 mod tidy;
 mod upgrade;
+mod user;
 
 /// The real SOFARPC server, as the tests of the fixtures start it.
 #[path = "../../../fixtures/tests/it/peer.rs"]

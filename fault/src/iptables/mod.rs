@@ -6,7 +6,7 @@
 //! takes it away whatever happens to the run, and where both are killed, [`sweep`] does.
 
 pub mod journal;
-mod tool;
+pub(crate) mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

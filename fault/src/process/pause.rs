@@ -1,6 +1,7 @@
 //! A program that stands still.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use meshproof_sys::clock::Nanos;
@@ -57,6 +58,14 @@ impl Backend for Trace {
                 advice: "it stays so until the machine starts again".to_owned(),
             });
         }
+        // Whoever may read its memory may trace it: the kernel asks the same question.
+        match fs::File::open(format!("/proc/{}/mem", target.process)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(no_right(target.process));
+            }
+            // One without memory ends now, or is the kernel's: applying tells.
+            Ok(_) | Err(_) => {}
+        }
         let order = format!("hold every task of process {} by ptrace", target.process);
         let mut plan = target.plan(Way::Trace, spec, scene, order)?;
         plan.also_hit = vec![
@@ -76,16 +85,22 @@ impl Backend for Trace {
                 held: Some(held),
             })),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
-                Err(Error::Unsupported {
-                    missing: format!("the right to trace process {}", target.process),
-                    advice: "run as its user, with kernel.yama.ptrace_scope at most 0, or as root"
-                        .to_owned(),
+                Err(match no_right(target.process) {
+                    Refusal::Missing { missing, advice } => Error::Unsupported { missing, advice },
+                    Refusal::Inexact(why) => Error::Refused(why),
                 })
             }
             Err(error) => Err(Error::io(format!("holding process {}", target.process))(
                 error,
             )),
         }
+    }
+}
+
+fn no_right(process: u32) -> Refusal {
+    Refusal::Missing {
+        missing: format!("the right to trace process {process}"),
+        advice: "run as its user, with kernel.yama.ptrace_scope at most 0, or as root".to_owned(),
     }
 }
 

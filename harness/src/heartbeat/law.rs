@@ -114,6 +114,7 @@ fn likely(distance: f64, count: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::heartbeat::Recovery;
+    use crate::heartbeat::callers::Callers;
     use meshproof_fault::Way;
 
     const LAW: Law = Law {
@@ -132,6 +133,7 @@ mod tests {
                 ..Stamps::default()
             },
             recovery: Recovery::default(),
+            callers: Callers::default(),
             late_ns: late_ms * 1_000_000,
         }
     }

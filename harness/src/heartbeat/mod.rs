@@ -7,6 +7,7 @@
 //! follows on one clock; [`law`] says when it has to follow; [`wire`] reads the stamps that only
 //! packets tell.
 
+pub mod callers;
 pub mod law;
 pub mod trial;
 pub mod wire;
@@ -37,12 +38,32 @@ pub struct Stamps {
 pub struct Recovery {
     /// The fault was taken away.
     pub healed_ns: u64,
-    /// The sidecar had an answer again, on the wire.
+    /// When the heartbeat was first sent that was answered first, on the wire.
+    pub asked_ns: u64,
+    /// The sidecar had that answer, on the wire.
     pub answered_ns: u64,
     /// The config center told a subscriber.
     pub known_ns: u64,
     /// 12200 took a connection of another pod.
     pub open_ns: u64,
+}
+
+impl Recovery {
+    /// What of the time from healing to the first answer TCP explains, in nanoseconds: the
+    /// heartbeat was under way before, and what carried it was sent again when its time-out was
+    /// over. A heartbeat that was sent after healing had nothing to wait for.
+    pub fn tcp_ns(&self) -> u64 {
+        match self.asked_ns < self.healed_ns {
+            true => self.answered_ns.saturating_sub(self.healed_ns),
+            false => 0,
+        }
+    }
+
+    /// The rest of it, which is the sidecar's own, in nanoseconds.
+    pub fn own_ns(&self) -> u64 {
+        let all = self.answered_ns.saturating_sub(self.healed_ns);
+        all - self.tcp_ns()
+    }
 }
 
 /// One trial.
@@ -57,9 +78,29 @@ pub struct Trial {
     /// By how much the machine held this process up while it measured, in nanoseconds: the bounds
     /// are wider by that.
     pub late_ns: u64,
+    /// What became of calls meanwhile.
+    pub callers: callers::Callers,
 }
 
 /// Milliseconds from one moment to another; below 0 where it came before.
 pub(crate) fn ms(from: u64, to: u64) -> f64 {
     (Nanos(to).0 as f64 - from as f64) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_split() {
+        let back = |asked_ns| Recovery {
+            healed_ns: 1_000,
+            asked_ns,
+            answered_ns: 1_300,
+            ..Recovery::default()
+        };
+        assert_eq!((back(900).tcp_ns(), back(900).own_ns()), (300, 0));
+        assert_eq!((back(1_000).tcp_ns(), back(1_000).own_ns()), (0, 300));
+        assert_eq!(Recovery::default().own_ns(), 0);
+    }
 }

@@ -12,13 +12,14 @@ use meshproof_sys::clock::{Clocks, Nanos};
 use meshproof_sys::packets::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::callers::{self, Callers, Ended};
 use super::law::Law;
 use super::wire::Watched;
 use super::{Recovery, Stamps, Trial};
 use crate::Error;
 use crate::ground::InPod;
 use crate::mesh::control::Part;
-use crate::mesh::{Between, Mesh, MeshSpec, Setting, port};
+use crate::mesh::{Between, Call, Calling, Mesh, MeshSpec, Setting, port};
 use crate::relay::{Direction, Harm, Rule, RuleId, Sort};
 use crate::scenario::shipped;
 use crate::watch::{Port, Presence, Pushes};
@@ -71,6 +72,8 @@ pub struct Outcome {
     pub evidence: Vec<Evidence>,
     /// What was left of them.
     pub residue: Vec<Residue>,
+    /// Calls with a wrong end that were made in no trial.
+    pub wrong_outside: u64,
 }
 
 /// The law of a mesh.
@@ -89,7 +92,8 @@ pub fn topology(setting: &Setting) -> Result<MeshSpec, Error> {
         .map_err(|problem| Error::Refused(problem.to_string()))
 }
 
-/// Carries out `count` trials of one way, in a mesh of their own; `told` hears of each.
+/// Carries out `count` trials of one way, in a mesh of their own; `told` hears of each. With a
+/// folder in the setting, calls go on meanwhile, and what became of them is counted.
 pub fn run(
     way: Way,
     count: u32,
@@ -111,6 +115,11 @@ pub fn run(
     let tap = mesh.environment().packets(SERVER)?;
     let sniffer = Sniffer::start(tap, Watched::new(port::APP, mesh.center()?))?;
     let metronome = Metronome::start()?;
+    // Their journal is read at the end, and stands outside of the mesh only with a folder.
+    let calling = match &setting.folder {
+        Some(_) => Some(mesh.begin(&calls())?),
+        None => None,
+    };
     let mut outcome = Outcome::default();
     std::thread::scope(|scope| {
         let port = Port::watch(scope, mesh.environment(), CLIENT, inbound);
@@ -141,8 +150,44 @@ pub fn run(
         }
         Ok::<_, Error>(())
     })?;
+    if let Some(calling) = calling {
+        let patience_ns = PATIENCE.as_nanos() as u64;
+        let calls = ended(calling, &sniffer)?;
+        outcome.wrong_outside = callers::count(&mut outcome.trials, &calls, patience_ns);
+    }
     mesh.down()?;
     Ok(outcome)
+}
+
+/// How long a call waits for its answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Calls that go on for as long as the trials do, over both servers.
+fn calls() -> Call {
+    Call {
+        rate: Some(50.0),
+        connections: 2,
+        depth: 64,
+        timeout: PATIENCE,
+        reconnect: LIMIT,
+        ..Call::new(CLIENT, 100_000_000)
+    }
+}
+
+/// Ends the calls, and reads what became of each.
+fn ended(calling: Calling, sniffer: &Sniffer) -> Result<Vec<Ended>, Error> {
+    let journal = calling.journal().to_path_buf();
+    calling.stop()?;
+    let text = std::fs::read_to_string(&journal)
+        .map_err(Error::io(format!("reading {}", journal.display())))?;
+    let lines = text.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(Ended {
+            sent_ns: sniffer.moment(line["at_us"].as_u64()?.checked_mul(1000)?).0,
+            right: line["right"].as_bool()?,
+        })
+    });
+    Ok(lines.collect())
 }
 
 /// Numbers between 0 and 1, the same for the same seed (splitmix64).
@@ -224,7 +269,7 @@ impl Stage<'_> {
         let stamps = Stamps {
             silent_ns: silent.0,
             answered_ns: answered.0,
-            detected_ns: None,
+            detected_ns: self.detected(silent),
             deregistered_ns: deregistered.0,
             known_ns: known.0,
             refused_ns: refused.at.0,
@@ -234,7 +279,8 @@ impl Stage<'_> {
             .lists(inbound, Presence::There, healed_at, LIMIT);
         let open = self.port.turns(Presence::There, healed_at, LIMIT);
         let again = self.sniffer.first_answer(healed_at);
-        let (Some((back, _)), Some(open), Some(again)) = (back, open, again) else {
+        let (Some((back, _)), Some(open), Some((asked, answered_again))) = (back, open, again)
+        else {
             return Ok(Err(format!(
                 "it was not back {} s after healing",
                 LIMIT.as_secs()
@@ -242,7 +288,8 @@ impl Stage<'_> {
         };
         let recovery = Recovery {
             healed_ns: healed.0,
-            answered_ns: again.0,
+            asked_ns: asked.0,
+            answered_ns: answered_again.0,
             known_ns: back.0,
             open_ns: open.at.0,
         };
@@ -251,7 +298,22 @@ impl Stage<'_> {
             stamps,
             recovery,
             late_ns: self.metronome.latest(answered, deregistered),
+            callers: Callers::default(),
         }))
+    }
+
+    /// When the sidecar took its app for lost, by its own word; none: it says nothing of that.
+    fn detected(&self, from: Nanos) -> Option<u64> {
+        let answer = self.mesh.ask_admin(SERVER, "/events").ok()?;
+        let said: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
+        let lost = |event: &&serde_json::Value| event["event"] == "app-lost";
+        let moments = said["events"].as_array()?.iter().filter(lost);
+        let mut moments = moments.filter_map(|event| {
+            let at: jiff::Timestamp = event["at"].as_str()?.parse().ok()?;
+            let unix_ns = u64::try_from(at.as_nanosecond()).ok()?;
+            Some(self.sniffer.moment(unix_ns))
+        });
+        moments.find(|at| *at >= from).map(|at| at.0)
     }
 
     fn silence(&self, way: Way, number: u32) -> Result<Silence, Error> {
@@ -420,9 +482,12 @@ impl Sniffer {
         beat.map(|beat| self.moment(beat.sent_ns))
     }
 
-    fn first_answer(&self, from: Nanos) -> Option<Nanos> {
+    /// When the heartbeat was sent that was answered first, and when it was.
+    fn first_answer(&self, from: Nanos) -> Option<(Nanos, Nanos)> {
         let from = self.unix(from);
-        self.until(LIMIT, |watched| watched.first_answer(from))
+        let answered = self.until(LIMIT, |watched| watched.first_answer(from)?.answered_ns)?;
+        let beat = lock(&self.watched).first_answer(from)?;
+        Some((self.moment(beat.sent_ns), answered))
     }
 }
 

@@ -177,11 +177,10 @@ impl Watched {
         self.beats().rev().find(heard).copied()
     }
 
-    /// The first answer that came at this moment or later.
-    pub fn first_answer(&self, from_ns: u64) -> Option<u64> {
-        self.beats()
-            .filter_map(|beat| beat.answered_ns)
-            .find(|at| *at >= from_ns)
+    /// The first heartbeat that was answered at this moment or later.
+    pub fn first_answer(&self, from_ns: u64) -> Option<Beat> {
+        let heard = |beat: &&Beat| beat.answered_ns.is_some_and(|at| at >= from_ns);
+        self.beats().find(heard).copied()
     }
 
     /// When the first message that takes the pod off the config center left, at this moment or
@@ -267,7 +266,11 @@ mod tests {
         rig.answers(520, 144, &frame(false, 2));
         assert_eq!(rig.watched.last_answered(u64::MAX), Some(first));
         rig.asks(144, 540, b"");
-        assert_eq!(rig.watched.first_answer(4_000_000), Some(6_000_000));
+        let second = Beat {
+            sent_ns: 3_000_000,
+            answered_ns: Some(6_000_000),
+        };
+        assert_eq!(rig.watched.first_answer(4_000_000), Some(second));
         assert_eq!(rig.watched.beats().count(), 2);
     }
 

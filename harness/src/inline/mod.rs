@@ -115,17 +115,30 @@ pub fn privately(told: &mut dyn FnMut(&Line)) -> Result<Option<u8>, Error> {
     if privileged().map_err(Error::io("looking at what this process may do"))? {
         return Ok(None);
     }
-    let netns = Netns::up(&Topology::new(["cells"], None))?;
-    let arguments = std::env::args().skip(1);
-    let process = netns.start("cells", Command::own("the cells", arguments))?;
+    in_a_pod("cells", std::env::args().skip(1), told).map(Some)
+}
+
+/// Runs this program again, with these arguments, in the only pod of an environment: it has a
+/// network, mounts and process ids of its own, may do there whatever root may, and nothing of it
+/// stays; the code with which that ended.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this machine allows no namespaces.
+pub fn in_a_pod(
+    name: &str,
+    arguments: impl IntoIterator<Item = String>,
+    told: &mut dyn FnMut(&Line),
+) -> Result<u8, Error> {
+    let netns = Netns::up(&Topology::new([name], None))?;
+    let process = netns.start(name, Command::own(name, arguments))?;
     let mut next = 0;
     // It ends with an error when nothing more can come.
     while let Ok((line, behind)) = process.line(next, LIMIT, |_| true) {
         told(&line);
         next = behind;
     }
-    Ok(Some(match process.wait(LIMIT)? {
+    Ok(match process.wait(LIMIT)? {
         Exit::Code(code) => u8::try_from(code).unwrap_or(1),
         Exit::Signal(_) | Exit::Gone => 1,
-    }))
+    })
 }

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::text;
 use super::timeline::{Bin, Timeline};
 use crate::histogram::Histogram;
+use crate::spread::Spread;
 
 const WIDTH: f64 = 560.0;
 /// Usual height of a plot; its width is always 560.
@@ -218,6 +219,78 @@ fn curve(values: &Histogram, x: &impl Fn(f64) -> f64, y: &Decades) -> String {
     path
 }
 
+/// The share of trials in which it had come, over the moments at which it came, and the straight
+/// line of the law. `None` where there was no trial, or the law has no span.
+pub fn spread(spread: &Spread) -> Option<String> {
+    let law = [spread.from_ns, spread.until_ns].map(|ns| ns as f64 / 1e6);
+    let [from, until] = law;
+    let mut came: Vec<f64> = spread.came_ns.iter().map(|ns| *ns as f64 / 1e6).collect();
+    came.sort_by(f64::total_cmp);
+    let (first, last) = (*came.first()?, *came.last()?);
+    if until <= from {
+        return None;
+    }
+    // Room on both sides, so that what is outside of the law is seen.
+    let margin = (until - from) * 0.1;
+    let (low, high) = (from.min(first) - margin, until.max(last) + margin);
+    let x = |ms: f64| LEFT + (ms - low) / (high - low) * (WIDTH - RIGHT - LEFT);
+    let y = |share: f64| HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
+    let mut svg = String::new();
+    let title = format!("{}: share of trials over time", spread.name);
+    open(&mut svg, HEIGHT, &title, "share of trials in which it had come");
+    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let _ = write!(
+            svg,
+            r#"<path class="grid" d="M{LEFT} {0:.1}H{1:.1}"/><text class="tick" x="{2:.1}" y="{3:.1}" text-anchor="end">{4:.0} %</text>"#,
+            y(share),
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            y(share) + 4.0,
+            share * 100.0,
+        );
+    }
+    for end in law {
+        let _ = write!(
+            svg,
+            r#"<path class="grid" d="M{0:.1} {TOP}V{1:.1}"/><text class="tick" x="{0:.1}" y="{2:.1}" text-anchor="middle">{end:.0}</text>"#,
+            x(end),
+            HEIGHT - BOTTOM,
+            HEIGHT - BOTTOM + 16.0,
+        );
+    }
+    let _ = write!(
+        svg,
+        r#"<path class="line s2" d="M{:.1} {:.1}L{:.1} {:.1}"/>"#,
+        x(from),
+        y(0.0),
+        x(until),
+        y(1.0)
+    );
+    let mut steps = format!("M{:.1} {:.1}", x(low), y(0.0));
+    let mut drawn_x = f64::MIN;
+    for (at, ms) in came.iter().enumerate() {
+        // One step a unit of width at most.
+        if x(*ms) - drawn_x < 0.5 && at + 1 < came.len() {
+            continue;
+        }
+        drawn_x = x(*ms);
+        let share = (at + 1) as f64 / came.len() as f64;
+        let _ = write!(steps, "H{drawn_x:.1}V{:.1}", y(share));
+    }
+    let _ = write!(
+        svg,
+        r#"<path class="line s1" d="{steps}H{:.1}"/><text class="name s1" x="{:.1}" y="{:.1}">{} trials</text><text class="name s2" x="{:.1}" y="{:.1}" text-anchor="end">law</text>"#,
+        x(high),
+        LEFT + 8.0,
+        y(1.0) + 14.0,
+        came.len(),
+        WIDTH - RIGHT - 8.0,
+        y(0.0) - 8.0,
+    );
+    bottom_label(&mut svg, HEIGHT, "milliseconds since the silence began");
+    Some(svg)
+}
+
 /// A step for each span of time, as high as the worst in it. `None` when nothing was measured.
 ///
 /// A line and no bars: on a logarithmic scale the length of a bar says nothing.
@@ -359,6 +432,27 @@ mod tests {
             worst_over_time("t", &Timeline::default(), |bin| bin.latency_ns),
             None
         );
+    }
+
+    #[test]
+    fn moments_are_drawn_beside_their_law() {
+        let of = |came_ns: &[u64]| Spread {
+            name: "a <way>".into(),
+            from_ns: 280_000_000,
+            until_ns: 380_000_000,
+            came_ns: came_ns.to_vec(),
+            test: String::new(),
+        };
+        assert_eq!(spread(&of(&[])), None);
+        let svg = spread(&of(&[300_000_000, 200_000_000, 500_000_000])).unwrap();
+        assert!(is_sound(&svg), "{svg}");
+        assert!(svg.contains("a &lt;way&gt;") && svg.contains("3 trials"), "{svg}");
+        // Three steps.
+        let line = svg.split("class=\"line s1\" d=\"").nth(1).unwrap();
+        let line = line.split('"').next().unwrap();
+        assert_eq!(line.matches('V').count(), 3, "{line}");
+        let without = Spread { until_ns: 0, ..of(&[1]) };
+        assert_eq!(spread(&without), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::text::{self, duration, percent, thousands};
 use super::view::{Group, Kept, View};
 use crate::histogram::Histogram;
 use crate::ledger::{self, CaptureLedger, ReplayLedger};
+use crate::spread::Spread;
 use crate::verdict::Verdict;
 
 /// Places of difference shown on a page.
@@ -23,6 +24,8 @@ const METHODS_MAX: usize = 100;
 const KINDS_MAX: usize = 60;
 /// Gaps of the capture shown.
 const GAPS_MAX: usize = 40;
+/// Characters of what is said of a spread.
+const SPREAD_CHARS_MAX: usize = 200;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -78,6 +81,7 @@ struct Section {
     quantile_names: Vec<&'static str>,
     quantiles: Vec<(&'static str, Vec<String>)>,
     plots: Vec<Plot>,
+    spreads: Vec<(String, String, String)>,
     methods: Vec<MethodLine>,
     methods_more: usize,
     refusals: Vec<[String; 4]>,
@@ -239,6 +243,7 @@ fn section(at: usize, view: &View, sections: usize) -> Section {
             .filter_map(|(name, values)| Some((name, quantiles(values.as_ref()?)?)))
             .collect(),
         plots: plots(view),
+        spreads: view.spreads.iter().filter_map(spread).collect(),
         methods: view
             .methods
             .iter()
@@ -580,6 +585,16 @@ fn quantiles(values: &Histogram) -> Option<Vec<String>> {
     cells.push(duration(values.max_ns));
     cells.push(thousands(values.count));
     Some(cells)
+}
+
+/// Its name, its picture, and what the test says.
+fn spread(spread: &Spread) -> Option<(String, String, String)> {
+    let svg = chart::spread(spread)?;
+    Some((
+        text::tame(&spread.name, SPREAD_CHARS_MAX),
+        svg,
+        text::tame(&spread.test, SPREAD_CHARS_MAX),
+    ))
 }
 
 fn plots(view: &View) -> Vec<Plot> {

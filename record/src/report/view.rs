@@ -11,6 +11,7 @@ use crate::histogram::{Histogram, Recorder};
 use crate::ledger::{CaptureLedger, ReplayLedger};
 use crate::manifest::{Input, Manifest, Start};
 use crate::row::{ExchangeRow, Outcome};
+use crate::spread::Spread;
 use crate::store::{Damage, Record, StoreError};
 use crate::verdict::{Claim, EXIT_UNSUPPORTED, End, Lacking, Policy, Verdict, exit_code, overall};
 
@@ -20,6 +21,8 @@ const METHODS_MAX: usize = 500;
 const GROUPS_MAX: usize = 2_000;
 /// Kinds of refusals and of findings told apart.
 const KINDS_MAX: usize = 500;
+/// Spreads shown.
+const SPREADS_MAX: usize = 40;
 /// Examples kept of each place of difference.
 const EXAMPLES_MAX: usize = 3;
 /// Characters kept of a recorded or observed value.
@@ -80,6 +83,8 @@ pub struct View {
     pub rows: u64,
     /// Scenarios or cells; `None` for a run that has none.
     pub cases: Option<Cases>,
+    /// Moments of many trials, each beside its law.
+    pub spreads: Vec<Spread>,
 }
 
 /// The calls of one method.
@@ -307,6 +312,7 @@ struct Gather {
     notes: Vec<String>,
     rows: u64,
     cases: cases::Gather,
+    spreads: Vec<Spread>,
 }
 
 impl Gather {
@@ -330,6 +336,9 @@ impl Gather {
             } => {
                 let key = (reason, target, join(&service, &method));
                 count_refusal(&mut self.refused_events, key);
+            }
+            Event::Spread { spread } if self.spreads.len() < SPREADS_MAX => {
+                self.spreads.push(spread);
             }
             other => self.cases.event(other),
         }
@@ -580,6 +589,7 @@ impl Gather {
             notes: self.notes,
             rows: self.rows,
             cases: None,
+            spreads: self.spreads,
         }
     }
 

@@ -1,34 +1,49 @@
 //! `meshproof bench heartbeat`: how a sidecar keeps to the laws of its heartbeats.
 
-use std::io::{self, Write};
+mod told;
 
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
 use meshproof_fault::Way;
 use meshproof_harness::Error;
+use meshproof_harness::heartbeat::Trial;
 use meshproof_harness::heartbeat::law::{Law, uniform};
 use meshproof_harness::heartbeat::trial::{self, Outcome, WAYS};
-use meshproof_harness::heartbeat::{Recovery, Stamps, Trial};
 use meshproof_harness::mesh::Setting;
+use meshproof_record::event::Event;
+use meshproof_record::spread::Spread;
+use meshproof_record::store::{self, Ending, StoreError, Writer};
+use meshproof_record::verdict::{Claim, End, Lacking, OnUnsupported, Verdict};
+use meshproof_sys::clock::Nanos;
 use serde_json::json;
 
 use crate::commands::env;
-use crate::exit::{self, Failure};
+use crate::commands::report::{Format, Saying, say};
+use crate::commands::setting::SettingArgs;
+use crate::exit::Failure;
 
 /// When a sidecar notices that its app is silent, and when it is back
 ///
 /// In each trial the app's answers to heartbeats stop at a random moment, in one way; five moments
-/// are stamped on one clock: the last answered heartbeat (wire), the message to the config center
-/// (wire), its push (registry), 12200 refusing (another pod). Law A: the message leaves T + N*I
-/// after the last answered heartbeat was sent; the bound is wider by what this machine held the
-/// measurement up at that time. Law B: counted from the silence, every moment of its interval is as
-/// likely; a picture, with Kolmogorov's and Smirnov's test.
+/// are stamped on one clock: the last answered heartbeat (wire), the loss (the sidecar's own word),
+/// the message to the config center (wire), its push (registry), 12200 refusing (another pod). Law
+/// A: the message leaves T + N*I after the last answered heartbeat was sent; the bound is wider by
+/// what this machine held the measurement up at that time. Law B: counted from the silence, every
+/// moment of its interval is as likely; a picture in the report, with Kolmogorov's and Smirnov's
+/// test. Calls go on meanwhile: only those may fail that were under way, or that nobody could know
+/// better of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit: 0 at least 99 of 100 trials keep law A, 1 they do not, or a fault met nothing or left
-something, 4 this machine can do none of the ways.
+Exit: 0 at least 99 of 100 trials keep law A and no caller got an error that could be avoided, 1 they
+do not, or a fault left something, 3 a fault met nothing, 4 this machine can do none of the ways.
 
 Examples:
   meshproof bench heartbeat
-  meshproof bench heartbeat --trials 60 --way nft-owner --way relay --json")]
+  meshproof bench heartbeat --trials 60 --way nft-owner --way relay --json
+  meshproof bench heartbeat --sut reference=./new --record new
+  meshproof report new --html new.html")]
 pub(crate) struct HeartbeatArgs {
     /// Trials of each way
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -42,10 +57,21 @@ pub(crate) struct HeartbeatArgs {
     /// Every trial as a line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    setting: SettingArgs,
+    /// Where the record goes (default: meshproof-runs/<id>)
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Exit 0 where all that is wrong is that the machine cannot do a way
+    #[arg(long)]
+    allow_unsupported: bool,
 }
 
 /// Of a hundred trials, so many must keep law A.
 const KEPT_PERCENT: f64 = 99.0;
+
+/// The file of trials in the record's artefacts.
+const TRIALS: &str = "trials.jsonl";
 
 fn way(word: &str) -> Result<Way, String> {
     let known = WAYS.map(|(way, _)| way);
@@ -58,61 +84,113 @@ fn way(word: &str) -> Result<Way, String> {
 
 /// Measures.
 pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
-    let setting = Setting::default();
+    let (setting, _) = args.setting.read()?;
     let spec = trial::topology(&setting).map_err(env::failure)?;
     let law = trial::law(&spec);
     let ways = match args.way.as_slice() {
         [] => WAYS.map(|(way, _)| way).to_vec(),
         ways => ways.to_vec(),
     };
+    let start = store::start(
+        env!("CARGO_PKG_VERSION"),
+        std::env::args().collect(),
+        args.seed,
+        Timestamp::now(),
+    );
+    let folder = args.record.clone();
+    let folder = folder.unwrap_or_else(|| store::default_folder(&start));
+    let mut writer = Writer::create(&folder, start).map_err(stored)?;
+    let artefacts = writer.artefacts().map_err(stored)?;
+    let file = artefacts.join(TRIALS);
+    let mut file = std::fs::File::create(&file)
+        .map_err(|error| Failure::Io(format!("{}", file.display()), error))?;
+    let begun = Nanos::now();
     let mut out = io::stdout().lock();
     if !args.json {
-        writeln!(
-            out,
-            "law A: {:.0} ms after the last answered heartbeat (I {} ms, T {} ms, N {})",
-            law.expected_ms(),
-            law.interval.as_millis(),
-            law.timeout.as_millis(),
-            law.misses
-        )?;
+        told::law(&mut out, law)?;
     }
-    let (mut all, mut kept, mut good, mut done) = (0_usize, 0_usize, true, 0);
+    let mut sum = Sum::default();
     for way in ways {
         let mut told = Ok(());
+        let journals = artefacts.join(way.word());
+        let setting = Setting {
+            folder: Some(journals.clone()),
+            ..setting.clone()
+        };
         let outcome = trial::run(way, args.trials, args.seed, &setting, &mut |_, trial| {
             if args.json
+                && told.is_ok()
                 && let Ok(trial) = trial
             {
-                told = writeln!(io::stdout(), "{}", line(law, trial));
+                told = writeln!(out, "{}", line(law, trial)).and_then(|()| out.flush());
             }
         });
         told?;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(Error::Unsupported { missing, advice }) => {
-                writeln!(out, "{way}: UNSUPPORTED(machine): {missing}; {advice}")?;
+                let why = format!("{missing}; {advice}");
+                let name = format!("law A: {way}");
+                sum.claims
+                    .push(Claim::unsupported(name, Lacking::Machine, why));
                 continue;
             }
             Err(error) => return Err(env::failure(error)),
         };
-        done += 1;
-        let held = outcome.trials.iter().filter(|trial| law.of(trial).holds());
-        let held = held.count();
-        all += outcome.trials.len() + outcome.broken.len();
-        kept += held;
-        good &= tell(&mut out, way, law, held, &outcome, args.json)?;
+        for trial in &outcome.trials {
+            // Calls are counted when all are over: this line has them.
+            writeln!(file, "{}", line(law, trial))?;
+        }
+        let phases: Vec<f64> = outcome.trials.iter().map(|one| law.phase(one)).collect();
+        let test = uniform(&phases);
+        let event = Event::Spread {
+            spread: spread(way, law, &outcome, test),
+        };
+        let at_ns = Nanos::now().since(begun);
+        writer.event(at_ns, event).map_err(stored)?;
+        if !args.json {
+            told::way(&mut out, way, law, &outcome, test)?;
+        }
+        if sum.add(way, law, &outcome) {
+            // They are long, and nobody will ask.
+            let _ = std::fs::remove_dir_all(&journals);
+        }
     }
-    if done == 0 {
-        return Err(Failure::Unsupported(
-            "none of the ways can be done here".into(),
-        ));
+    let claims = sum.claims();
+    let at_ns = Nanos::now().since(begun);
+    for claim in &claims {
+        let claim = claim.clone();
+        writer
+            .event(at_ns, Event::Claimed { claim })
+            .map_err(stored)?;
     }
-    let percent = kept as f64 * 100.0 / all.max(1) as f64;
-    writeln!(out, "{kept} of {all} trials keep law A ({percent:.1} %)")?;
-    Ok(match good && percent >= KEPT_PERCENT {
-        true => exit::OK,
-        false => exit::FAIL,
-    })
+    let ending = Ending {
+        now: Timestamp::now(),
+        at_ns,
+        end: End::Finished,
+        claims,
+        capture: None,
+        replay: None,
+        latency: None,
+        lateness: None,
+    };
+    writer.finish(ending).map_err(stored)?;
+    drop(out);
+    let saying = Saying {
+        format: match args.json {
+            true => Format::Json,
+            false => Format::Human,
+        },
+        on_unsupported: match args.allow_unsupported {
+            true => OnUnsupported::Allow,
+            false => OnUnsupported::Exit4,
+        },
+    };
+    say(&folder, saying, |_| Ok(()))
+}
+
+fn stored(error: StoreError) -> Failure {
+    Failure::Usage(error.to_string())
 }
 
 fn line(law: Law, trial: &Trial) -> String {
@@ -125,83 +203,121 @@ fn line(law: Law, trial: &Trial) -> String {
         "wider_ms": held.wider_ms,
         "holds": held.holds(),
         "phase": law.phase(trial),
+        "recovery_tcp_ns": trial.recovery.tcp_ns(),
+        "recovery_own_ns": trial.recovery.own_ns(),
     })
     .to_string()
 }
 
-/// A paragraph on one way; whether nothing speaks against it but the law.
-fn tell(
-    out: &mut impl Write,
-    way: Way,
-    law: Law,
-    held: usize,
-    outcome: &Outcome,
-    json: bool,
-) -> Result<bool, Failure> {
-    let inert = outcome.evidence.iter().filter(|one| one.is_empty()).count();
-    let left = outcome.residue.iter().filter(|one| !one.is_empty()).count();
-    if json {
-        return Ok(inert + left + outcome.broken.len() == 0);
+/// Law B as a picture: when the message left, counted from the silence.
+fn spread(way: Way, law: Law, outcome: &Outcome, test: Option<(f64, f64)>) -> Spread {
+    let ns = |ms: f64| (ms * 1e6) as u64;
+    let until = law.expected_ms();
+    let came = outcome.trials.iter().map(|trial| {
+        let stamps = &trial.stamps;
+        stamps.deregistered_ns.saturating_sub(stamps.silent_ns)
+    });
+    Spread {
+        name: way.to_string(),
+        from_ns: ns(until - law.interval.as_secs_f64() * 1e3),
+        until_ns: ns(until),
+        came_ns: came.collect(),
+        test: test.map_or_else(String::new, |(distance, likely)| {
+            format!("distance {distance:.3} from even, p = {likely:.3} (Kolmogorov, Smirnov)")
+        }),
     }
-    let trials = &outcome.trials;
-    let median = |of: &dyn Fn(&Trial) -> f64| {
-        let mut values: Vec<f64> = trials.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    let most = |of: &dyn Fn(&Trial) -> f64| trials.iter().map(of).fold(0.0, f64::max);
-    let off = |trial: &Trial| {
-        let held = law.of(trial);
-        held.took_ms - held.expected_ms
-    };
-    let ms = |from: u64, to: u64| (to as f64 - from as f64) / 1e6;
-    let wide = |trial: &Trial| law.of(trial).wider_ms;
-    writeln!(
-        out,
-        "{way}: {held} of {} trials within law A; off by {:.2} ms (median), {:.2} ms (most); bound {:.2} ms \
-         (median), {:.2} ms (most)",
-        trials.len(),
-        median(&off),
-        most(&|trial| off(trial).abs()),
-        median(&wide),
-        most(&wide)
-    )?;
-    let after = |of: &dyn Fn(&Stamps) -> u64| {
-        median(&|trial| ms(trial.stamps.deregistered_ns, of(&trial.stamps)))
-    };
-    writeln!(
-        out,
-        "  then: config center told others after {:.2} ms, 12200 refused after {:.2} ms (medians)",
-        after(&|stamps| stamps.known_ns),
-        after(&|stamps| stamps.refused_ns)
-    )?;
-    let back = |of: &dyn Fn(&Recovery) -> u64| {
-        median(&|trial| ms(trial.recovery.healed_ns, of(&trial.recovery)))
-    };
-    writeln!(
-        out,
-        "  healed: answered after {:.1} ms, 12200 open after {:.1} ms, provided after {:.1} ms (medians)",
-        back(&|back| back.answered_ns),
-        back(&|back| back.open_ns),
-        back(&|back| back.known_ns)
-    )?;
-    let phases: Vec<f64> = trials.iter().map(|trial| law.phase(trial)).collect();
-    if let Some((distance, likely)) = uniform(&phases) {
-        writeln!(
-            out,
-            "  law B: distance {distance:.3} from uniform, p = {likely:.3}"
-        )?;
+}
+
+/// What all ways came to.
+#[derive(Default)]
+struct Sum {
+    all: usize,
+    kept: usize,
+    under_way: u64,
+    beyond: u64,
+    sent: u64,
+    outliers: Vec<String>,
+    claims: Vec<Claim>,
+}
+
+impl Sum {
+    /// Whether nothing speaks against it.
+    fn add(&mut self, way: Way, law: Law, outcome: &Outcome) -> bool {
+        let before = self.beyond;
+        let held = outcome.trials.iter().filter(|one| law.of(one).holds());
+        let held = held.count();
+        self.all += outcome.trials.len() + outcome.broken.len();
+        self.kept += held;
+        for trial in &outcome.trials {
+            self.sent += trial.callers.sent;
+            self.under_way += trial.callers.under_way;
+            self.beyond += trial.callers.beyond;
+            if !law.of(trial).holds() {
+                self.outliers.push(told::outlier(law, trial));
+            }
+        }
+        self.beyond += outcome.wrong_outside;
+        let inert = outcome.evidence.iter().filter(|one| one.is_empty()).count();
+        let left = outcome.residue.iter().filter(|one| !one.is_empty()).count();
+        let faults = outcome.evidence.len();
+        if faults > 0 {
+            let met: u64 = outcome.evidence.iter().map(|one| one.met()).sum();
+            self.claim(
+                format!("fault effect: {way}"),
+                inert == 0,
+                Verdict::Invalid,
+                format!("{met} packets met {faults} faults; {inert} met nothing"),
+            );
+            self.claim(
+                format!("residue: {way}"),
+                left == 0,
+                Verdict::Fail,
+                format!("{left} of {faults} faults left something"),
+            );
+        }
+        for why in &outcome.broken {
+            self.claim(
+                format!("trials: {way}"),
+                false,
+                Verdict::Fail,
+                why.clone(),
+            );
+        }
+        let whole = held == outcome.trials.len() && outcome.broken.is_empty();
+        whole && self.beyond == before && inert + left == 0
     }
-    if !outcome.evidence.is_empty() {
-        let met: u64 = outcome.evidence.iter().map(|one| one.met()).sum();
-        writeln!(
-            out,
-            "  {met} packets met {} faults; {inert} met nothing, {left} left something behind",
-            outcome.evidence.len()
-        )?;
+
+    fn claim(&mut self, name: String, good: bool, else_: Verdict, why: String) {
+        let verdict = if good { Verdict::Pass } else { else_ };
+        self.claims.push(Claim::new(name, verdict, why));
     }
-    for why in &outcome.broken {
-        writeln!(out, "  {why}")?;
+
+    fn claims(mut self) -> Vec<Claim> {
+        if self.all == 0 {
+            return self.claims;
+        }
+        let percent = self.kept as f64 * 100.0 / self.all as f64;
+        let mut why = format!(
+            "{} of {} trials within the widened bound ({percent:.1} %)",
+            self.kept, self.all
+        );
+        for outlier in &self.outliers {
+            why.push_str("; ");
+            why.push_str(outlier);
+        }
+        let good = percent >= KEPT_PERCENT;
+        self.claim("law A".to_owned(), good, Verdict::Fail, why);
+        let why = format!(
+            "{} calls; {} wrong ends of those under way or sent before anybody could know, {} of \
+             others",
+            self.sent, self.under_way, self.beyond
+        );
+        let good = self.beyond == 0 && self.sent > 0;
+        let wrong = match self.sent {
+            0 => Verdict::Invalid,
+            _ => Verdict::Fail,
+        };
+        self.claim("callers".to_owned(), good, wrong, why);
+        self.claims
     }
-    Ok(inert + left + outcome.broken.len() == 0)
 }
