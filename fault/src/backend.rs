@@ -67,6 +67,7 @@ pub fn all() -> Vec<Box<dyn Backend>> {
         Box::new(crate::nft::Cut),
         Box::new(iptables::Iptables::NFT),
         Box::new(iptables::Iptables::LEGACY),
+        Box::new(crate::sockets::end::Destroy),
         Box::new(crate::process::Trace),
         Box::new(crate::process::Signal),
         Box::new(crate::process::Burner),

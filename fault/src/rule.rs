@@ -9,7 +9,7 @@ use meshproof_input::Net;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Kind, Listener, Only, Sender, Subject, Version};
-use crate::{Family, Flow, Refusal, Spec};
+use crate::{Family, Flow, Refusal, Spec, flows};
 
 /// Rules of one fault at most: `only: established` makes two of every connection.
 pub const RULES_MAX: usize = 2000;
@@ -105,6 +105,11 @@ pub fn rules(spec: &Spec, flows: &[Flow]) -> Result<Vec<Rule>, Refusal> {
             )));
         }
     };
+    if let Some(group) = &spec.group {
+        return Err(Refusal::Inexact(format!(
+            "does not tell control group {group} from others on the way in"
+        )));
+    }
     let families: Vec<Family> = Family::ALL
         .iter()
         .copied()
@@ -156,7 +161,7 @@ pub fn rules(spec: &Spec, flows: &[Flow]) -> Result<Vec<Rule>, Refusal> {
             });
             if only == Some(Only::Established) {
                 for rule in base {
-                    let standing = flows.iter().filter(|flow| matches(spec, flow));
+                    let standing = flows.iter().filter(|flow| flows::meant(spec, flow));
                     rules.extend(standing.filter_map(|flow| exactly(&rule, flow, spec, sender)));
                 }
             } else {
@@ -223,28 +228,6 @@ fn exactly(rule: &Rule, flow: &Flow, spec: &Spec, sender: Sender) -> Option<Rule
         only: None,
         ..rule.clone()
     })
-}
-
-/// Whether a connection that stands is one that the fault means.
-pub fn matches(spec: &Spec, flow: &Flow) -> bool {
-    let (opener, listener) = match spec.listens() {
-        Listener::Here => (flow.remote, flow.local),
-        Listener::Elsewhere => (flow.local, flow.remote),
-    };
-    let port = |wanted: Option<meshproof_input::Spanned<u16>>, found: u16| {
-        wanted.is_none_or(|wanted| wanted.value == found)
-    };
-    let version = match spec.ip.map(|it| it.value) {
-        None => true,
-        Some(Version::V4) => flow.local.is_ipv4(),
-        Some(Version::V6) => flow.local.is_ipv6(),
-    };
-    port(spec.port, listener.port())
-        && port(spec.source_port, opener.port())
-        && version
-        && spec
-            .peer()
-            .is_none_or(|peer| peer.contains(&flow.remote.ip()))
 }
 
 impl Rule {

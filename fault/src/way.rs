@@ -12,6 +12,8 @@ words! {
         /// A table of nftables at each link of the pod, which drops whatever comes or leaves; its
         /// keeper's socket owns it.
         Cut = "cut",
+        /// Connections that stand are ended by order of the kernel.
+        Destroy = "destroy",
         /// A relay on the leg, which knows frames; it belongs to the environment.
         Relay = "relay",
         /// Frames of connections that stand, by eBPF.
@@ -46,7 +48,7 @@ impl Way {
     pub fn when_all_are_killed(self) -> Afterlife {
         match self {
             Way::IptablesNft | Way::IptablesLegacy | Way::Netem => Afterlife::Journalled,
-            Way::Signal | Way::AppOrder | Way::Limits => Afterlife::Stays,
+            Way::Signal | Way::AppOrder | Way::Limits | Way::Destroy => Afterlife::Stays,
             Way::NftOwner
             | Way::Cut
             | Way::Relay
@@ -68,6 +70,7 @@ impl Way {
             Way::IptablesNft => "rules of iptables over nftables, journalled",
             Way::IptablesLegacy => "rules of the old iptables, journalled",
             Way::Cut => "a table at each link that drops everything and goes with its keeper",
+            Way::Destroy => "an order to the kernel to end connections that stand",
             Way::Relay => "a relay of the environment that knows frames",
             Way::Sockhash => "frames of connections that stand, by eBPF",
             Way::Tap => "a link whose packets pass through the keeper",

@@ -418,7 +418,11 @@ fn what_overlaps_in_four_ways_is_healed_in_any_order() {
             tables.iter().any(|name| name.starts_with("meshproof"))
         };
         for order in orders() {
-            let of = |way: &str| lease(&format!("{{id: {way}, kind: drop, port: {port}, way: {way}}}"));
+            let of = |way: &str| {
+                lease(&format!(
+                    "{{id: {way}, kind: drop, port: {port}, way: {way}}}"
+                ))
+            };
             let spec = Spec::parse("fault.yaml", "{kind: pause}").unwrap();
             let pause = Fault {
                 spec,
@@ -432,7 +436,12 @@ fn what_overlaps_in_four_ways_is_healed_in_any_order() {
             let [nft, over_nft, legacy] = ["nft-owner", "iptables-nft", "iptables-legacy"].map(of);
             let mut leases = [nft, over_nft, legacy, pause].map(Some);
             for at in &order {
-                let stands = [tables(), rules("iptables-nft"), rules("iptables-legacy"), held()];
+                let stands = [
+                    tables(),
+                    rules("iptables-nft"),
+                    rules("iptables-legacy"),
+                    held(),
+                ];
                 let should: Vec<bool> = leases.iter().map(Option::is_some).collect();
                 assert_eq!(stands[..], should, "{order:?} at {at}");
                 heal(leases[*at].take().unwrap());

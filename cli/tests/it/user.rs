@@ -53,7 +53,10 @@ fn what_an_ordinary_user_may_not_is_told_with_its_reason() {
     for (fault, lacking) in [
         ("{kind: drop, port: 12199, way: nft-owner}", "CAP_NET_ADMIN"),
         ("{kind: cut}", "CAP_NET_ADMIN"),
-        ("{kind: drop, port: 12199, way: iptables-nft}", "iptables-nft"),
+        (
+            "{kind: drop, port: 12199, way: iptables-nft}",
+            "iptables-nft",
+        ),
         (
             "{kind: drop, port: 12199, way: iptables-legacy}",
             "iptables-legacy",

@@ -145,7 +145,7 @@ impl Backend for Iptables {
         let met: Vec<Flow> = live
             .iter()
             .copied()
-            .filter(|flow| rule::matches(spec, flow))
+            .filter(|flow| flows::meant(spec, flow))
             .collect();
         doubts.extend(reasons_in_flows(spec, &live));
         let (tag, chain) = (scene.tag(), chain(scene));
@@ -293,7 +293,7 @@ fn also_hit(spec: &Spec) -> Vec<String> {
 
 /// What the connections that stand say of a fault that may be inert.
 fn reasons_in_flows(spec: &Spec, live: &[Flow]) -> Vec<String> {
-    if live.iter().any(|flow| rule::matches(spec, flow)) {
+    if live.iter().any(|flow| flows::meant(spec, flow)) {
         return Vec::new();
     }
     let any = Spec {
@@ -303,7 +303,7 @@ fn reasons_in_flows(spec: &Spec, live: &[Flow]) -> Vec<String> {
     };
     let near: Vec<&Flow> = live
         .iter()
-        .filter(|flow| rule::matches(&any, flow))
+        .filter(|flow| flows::meant(&any, flow))
         .collect();
     if near.is_empty() {
         return vec!["no live connection matches".to_owned()];

@@ -1,20 +1,20 @@
 //! Faults of packets by tables that their keeper owns: the way `nft-owner`, and `cut`.
 
 use std::fs;
+use std::path::Path;
 
 use meshproof_sys::netlink::{self, Subsystem};
 
 use super::limit;
 use super::list::{self, Counted};
 use super::recipe::{self, Aim, Only};
-use super::rule::{Action, NAME_BYTES_MAX, Table, Transport, Version};
+use super::rule::{Action, Match, NAME_BYTES_MAX, Table, Transport, Version};
 use super::table::{Owned, Wrong};
 use crate::plan::FLOWS_MAX;
-use crate::sockets::{self, State};
 use crate::spec::{self, Kind, Listener, Sender, Subject};
 use crate::{
     Backend, Count, Error, Evidence, Flow, Hold, Leftover, Plan, Refusal, Residue, RuleText, Scene,
-    Spec, Way,
+    Spec, Way, flows,
 };
 
 /// DNS: the only port here that is asked by UDP.
@@ -45,11 +45,11 @@ impl Backend for NftOwner {
                 "a dropped packet is not a dropped frame: TCP holds back all behind it".to_owned(),
             ));
         }
-        let aim = aim(spec);
-        let live = live().map_err(|error| missing("a list of connections", &error))?;
+        let aim = aim(spec)?;
+        let live = flows::live().map_err(|error| missing("a list of connections", &error))?;
         let flows: Vec<Flow> = live
             .iter()
-            .filter(|flow| meant(spec, flow))
+            .filter(|flow| flows::meant(spec, flow))
             .copied()
             .collect();
         let only = only(spec, &flows);
@@ -113,7 +113,7 @@ impl Backend for Cut {
             rustix::system::uname().release().to_string_lossy()
         )];
         let mut plan = plan(Way::Cut, spec, scene, &table, needs)?;
-        let mut flows = live().map_err(|error| missing("a list of connections", &error))?;
+        let mut flows = flows::live().map_err(|error| missing("a list of connections", &error))?;
         flows.retain(|flow| !flow.remote.ip().is_loopback());
         plan.flows_all = flows.len() as u64;
         plan.flows = flows;
@@ -146,8 +146,39 @@ fn name(scene: &Scene) -> String {
     name
 }
 
-fn aim(spec: &Spec) -> Aim {
-    Aim {
+/// Where control groups of version 2 are mounted.
+const GROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// A control group, as rules know it.
+fn group(path: &str) -> Result<Match, Refusal> {
+    use std::os::unix::fs::MetadataExt;
+    let path = path.trim_matches('/');
+    let level = path.split('/').filter(|part| !part.is_empty()).count();
+    if level == 0 || path.split('/').any(|part| part == "..") {
+        return Err(Refusal::Inexact(format!(
+            "`{path}` is no path of a control group below the root"
+        )));
+    }
+    let of_version_2 = |root: &&&str| Path::new(root).join("cgroup.procs").exists();
+    let Some(root) = GROUPS.iter().find(of_version_2) else {
+        return Err(Refusal::Missing {
+            missing: "control groups of version 2".to_owned(),
+            advice: "mount cgroup2 at /sys/fs/cgroup".to_owned(),
+        });
+    };
+    let folder = Path::new(root).join(path);
+    let found = fs::metadata(&folder)
+        .map_err(|error| Refusal::Inexact(format!("{}: {error}", folder.display())))?;
+    Ok(Match::Group {
+        level: level as u32,
+        id: found.ino(),
+        path: path.to_owned(),
+    })
+}
+
+fn aim(spec: &Spec) -> Result<Aim, Refusal> {
+    let owner = spec.group.as_ref().map(|path| group(path)).transpose()?;
+    Ok(Aim {
         transport: Transport::Tcp,
         listener: match spec.listens() {
             Listener::Here => recipe::Listener::Here,
@@ -164,8 +195,8 @@ fn aim(spec: &Spec) -> Aim {
             spec::Version::V4 => Version::V4,
             spec::Version::V6 => Version::V6,
         }),
-        owner: None,
-    }
+        owner,
+    })
 }
 
 fn only(spec: &Spec, flows: &[Flow]) -> Only {
@@ -186,50 +217,12 @@ fn only(spec: &Spec, flows: &[Flow]) -> Only {
     }
 }
 
-/// Connections that stand in this network, each end that is here.
-fn live() -> Result<Vec<Flow>, Box<dyn std::error::Error>> {
-    let socket = netlink::open(Subsystem::Sockets)?;
-    let mut flows: Vec<Flow> = sockets::list(&socket, &State::STANDING)?
-        .into_iter()
-        .map(|socket| Flow {
-            local: plain(socket.local),
-            remote: plain(socket.remote),
-        })
-        .collect();
-    flows.sort();
-    Ok(flows)
-}
-
-/// An address of version 4 that a socket of version 6 shows is one of version 4 on the wire.
-fn plain(end: std::net::SocketAddr) -> std::net::SocketAddr {
-    std::net::SocketAddr::new(end.ip().to_canonical(), end.port())
-}
-
-/// At the port that is meant, whatever its addresses.
-fn at_port(spec: &Spec, flow: &Flow) -> bool {
-    let (listener, opener) = match spec.listens() {
-        Listener::Here => (flow.local, flow.remote),
-        Listener::Elsewhere => (flow.remote, flow.local),
-    };
-    spec.port.is_none_or(|port| port.value == listener.port())
-        && spec
-            .source_port
-            .is_none_or(|port| port.value == opener.port())
-}
-
-fn meant(spec: &Spec, flow: &Flow) -> bool {
-    let version = spec
-        .ip
-        .is_none_or(|version| (version.value == spec::Version::V4) == flow.remote.is_ipv4());
-    let peer = spec
-        .peer()
-        .is_none_or(|peer| peer.contains(&flow.remote.ip()));
-    version && peer && at_port(spec, flow)
-}
-
 fn doubts(spec: &Spec, live: &[Flow], flows: &[Flow]) -> Vec<String> {
     let mut doubts = Vec::new();
-    let at_port = live.iter().filter(|flow| at_port(spec, flow)).count();
+    let at_port = live
+        .iter()
+        .filter(|flow| flows::at_port(spec, flow))
+        .count();
     let established = spec
         .only
         .is_some_and(|only| only.value == spec::Only::Established);
@@ -424,6 +417,21 @@ fn evidence(counted: &[Counted]) -> Evidence {
 mod tests {
     use super::*;
 
+    #[test]
+    fn doubts_tell_of_connections_that_are_not_meant() {
+        let here = Flow {
+            local: "10.0.0.1:12199".parse().unwrap(),
+            remote: "10.0.0.2:40000".parse().unwrap(),
+        };
+        let spec = |text: &str| Spec::parse("fault.yaml", text).unwrap();
+        let other_version = spec("{kind: drop, port: 12199, ip: v6}");
+        let doubts = doubts(&other_version, &[here], &[]);
+        assert!(
+            doubts[0].starts_with("1 connections stand at this port, none"),
+            "{doubts:?}"
+        );
+    }
+
     fn counted(label: &str, packets: u64) -> Counted {
         Counted {
             chain: "input".into(),
@@ -444,39 +452,5 @@ mod tests {
         assert_eq!(met.counts[0].what, "packets dropped at input");
         let silent = evidence(&[counted("dropped at input", 0)]);
         assert_eq!(silent.reasons, ["no packet passed on such a connection"]);
-    }
-
-    #[test]
-    fn flows_that_are_meant() {
-        let flow = |local: &str, remote: &str| Flow {
-            local: local.parse().unwrap(),
-            remote: remote.parse().unwrap(),
-        };
-        let spec = |text: &str| Spec::parse("fault.yaml", text).unwrap();
-        let here = flow("10.0.0.1:12199", "10.0.0.2:40000");
-        let away = flow("10.0.0.2:40000", "10.0.0.1:12199");
-        for (text, means_here, means_away) in [
-            ("{kind: drop, port: 12199}", true, false),
-            (
-                "{kind: drop, port: 12199, listener: elsewhere}",
-                false,
-                true,
-            ),
-            ("{kind: drop, source_port: 40000}", true, false),
-            ("{kind: drop, port: 12199, ip: v6}", false, false),
-            ("{kind: drop, port: 12199, peer: 10.0.0.2/32}", true, false),
-            ("{kind: drop, port: 12199, peer: 10.0.0.3/32}", false, false),
-            ("{kind: drop, port: 12200}", false, false),
-        ] {
-            let spec = spec(text);
-            assert_eq!(meant(&spec, &here), means_here, "{text}");
-            assert_eq!(meant(&spec, &away), means_away, "{text}");
-        }
-        let other_version = spec("{kind: drop, port: 12199, ip: v6}");
-        let doubts = doubts(&other_version, &[here], &[]);
-        assert!(
-            doubts[0].starts_with("1 connections stand at this port, none"),
-            "{doubts:?}"
-        );
     }
 }

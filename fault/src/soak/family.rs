@@ -19,10 +19,12 @@ use crate::{Error, keeper};
 pub(super) fn adopt() -> Result<(), Error> {
     set_child_subreaper(Some(getpid()))
         .map_err(|error| Error::io("adopting what is left behind")(error.into()))?;
-    children(own()).map(drop).map_err(|error| Error::Unsupported {
-        missing: format!("/proc/PID/task/PID/children: {error}"),
-        advice: "use a kernel with CONFIG_PROC_CHILDREN".to_owned(),
-    })
+    children(own())
+        .map(drop)
+        .map_err(|error| Error::Unsupported {
+            missing: format!("/proc/PID/task/PID/children: {error}"),
+            advice: "use a kernel with CONFIG_PROC_CHILDREN".to_owned(),
+        })
 }
 
 fn own() -> u32 {

@@ -70,7 +70,10 @@ struct Usual {
 struct Target(Child);
 
 impl Target {
-    #[expect(clippy::disallowed_methods, reason = "what faults are done to starts here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what faults are done to starts here"
+    )]
     fn start() -> Result<Target, Error> {
         let told = Error::io("a program that faults are done to");
         let begun = || {
@@ -320,7 +323,10 @@ impl Soak {
         let began = Nanos::now();
         let process = run.child.id();
         let keepers = family::children(process).unwrap_or_default();
-        let handles: Vec<OwnedFd> = keepers.iter().filter_map(|it| family::handle(*it)).collect();
+        let handles: Vec<OwnedFd> = keepers
+            .iter()
+            .filter_map(|it| family::handle(*it))
+            .collect();
         if let Some(pid) = family::pid(process) {
             // It is our child, and not waited for.
             let _ = kill_process(pid, Signal::STOP);

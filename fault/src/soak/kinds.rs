@@ -59,6 +59,7 @@ pub const KINDS: &[Kind] = &[
         Way::IptablesLegacy,
         "{kind: drop, from: app, port: 12199}",
     ),
+    kind("close", Way::Destroy, "{kind: close, port: 12199}"),
     kind("pause", Way::Trace, "{kind: pause}"),
     kind("kill", Way::Signal, "{kind: kill}"),
     kind("stop", Way::Signal, "{kind: stop}"),

@@ -10,8 +10,8 @@
 
 mod enclosure;
 mod family;
-mod kinds;
 mod kill;
+mod kinds;
 pub(crate) mod run;
 mod tally;
 

@@ -6,6 +6,7 @@
 //! hears nothing is in [`backoff`].
 
 pub mod backoff;
+pub mod end;
 mod wire;
 
 use std::net::SocketAddr;

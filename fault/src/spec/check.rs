@@ -57,6 +57,16 @@ impl Spec {
                 ),
             };
         }
+        if let Some(group) = &self.group
+            && subject != Subject::Packets
+        {
+            return problem(
+                group.span,
+                "fault::no_packets",
+                format!("`group` means packets, and {kind} happens to {subject}"),
+                "leave it out",
+            );
+        }
         if let (Some(_), Some(to)) = (self.from, self.to) {
             return problem(
                 to.span,

@@ -85,6 +85,10 @@ pub struct Spec {
     /// Only packets of this version of IP; none: both.
     #[serde(default)]
     pub ip: Option<Spanned<Version>>,
+    /// Only packets of programs in this control group (version 2) or below it: its path from the
+    /// root, such as `app.slice/app`.
+    #[serde(default)]
+    pub group: Option<Spanned<String>>,
     /// Only these packets; none: all. Not beside what is said of frames.
     #[serde(default)]
     pub only: Option<Spanned<Only>>,
@@ -236,6 +240,7 @@ impl Spec {
             listener: None,
             peer: None,
             ip: None,
+            group: None,
             only: None,
             frame: None,
             protocol: None,
@@ -297,6 +302,10 @@ impl Spec {
             Dependency::Disk => Subject::Disk,
             Dependency::Pod => Subject::Pod,
             Dependency::Link => Subject::Link,
+            // The kernel ends connections whole.
+            Dependency::Frames if self.way.is_some_and(|way| way.value == Way::Destroy) => {
+                Subject::Packets
+            }
             Dependency::Frames | Dependency::App => Subject::Frames,
             Dependency::Packets => Subject::Packets,
             Dependency::Either if frames => Subject::Frames,

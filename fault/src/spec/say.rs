@@ -9,6 +9,7 @@ impl fmt::Display for Spec {
         write!(f, "{}", self.kind)?;
         let subject = self.subject();
         match subject {
+            Subject::Packets if self.kind.value == Kind::Close => f.write_str(" connections")?,
             Subject::Packets => {
                 match self.only {
                     Some(only) => write!(f, " {only} packets")?,

@@ -237,7 +237,12 @@ pub fn spread(spread: &Spread) -> Option<String> {
     let y = |share: f64| HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
     let mut svg = String::new();
     let title = format!("{}: share of trials over time", spread.name);
-    open(&mut svg, HEIGHT, &title, "share of trials in which it had come");
+    open(
+        &mut svg,
+        HEIGHT,
+        &title,
+        "share of trials in which it had come",
+    );
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let _ = write!(
             svg,
@@ -446,12 +451,18 @@ mod tests {
         assert_eq!(spread(&of(&[])), None);
         let svg = spread(&of(&[300_000_000, 200_000_000, 500_000_000])).unwrap();
         assert!(is_sound(&svg), "{svg}");
-        assert!(svg.contains("a &lt;way&gt;") && svg.contains("3 trials"), "{svg}");
+        assert!(
+            svg.contains("a &lt;way&gt;") && svg.contains("3 trials"),
+            "{svg}"
+        );
         // Three steps.
         let line = svg.split("class=\"line s1\" d=\"").nth(1).unwrap();
         let line = line.split('"').next().unwrap();
         assert_eq!(line.matches('V').count(), 3, "{line}");
-        let without = Spread { until_ns: 0, ..of(&[1]) };
+        let without = Spread {
+            until_ns: 0,
+            ..of(&[1])
+        };
         assert_eq!(spread(&without), None);
     }
 

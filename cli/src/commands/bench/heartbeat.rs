@@ -276,12 +276,7 @@ impl Sum {
             );
         }
         for why in &outcome.broken {
-            self.claim(
-                format!("trials: {way}"),
-                false,
-                Verdict::Fail,
-                why.clone(),
-            );
+            self.claim(format!("trials: {way}"), false, Verdict::Fail, why.clone());
         }
         let whole = held == outcome.trials.len() && outcome.broken.is_empty();
         whole && self.beyond == before && inert + left == 0

@@ -95,7 +95,8 @@ pub(super) fn way(
         after(&|stamps| stamps.known_ns),
         after(&|stamps| stamps.refused_ns)
     )?;
-    let back = |of: &dyn Fn(&Trial) -> u64| median(&|trial| ms(trial.recovery.healed_ns, of(trial)));
+    let back =
+        |of: &dyn Fn(&Trial) -> u64| median(&|trial| ms(trial.recovery.healed_ns, of(trial)));
     writeln!(
         out,
         "  healed: answered after {:.1} ms (of that TCP's back-off {:.1}, the sidecar's own {:.1}), \
