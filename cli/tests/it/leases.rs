@@ -1,7 +1,7 @@
 //! Leases whose keepers are killed: what they held is gone, at whatever moment it was.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -315,6 +315,79 @@ fn a_table_stands_while_it_is_held() {
         ground.kill();
         drop(lease);
         assert_eq!(tables(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn connections_that_stand_end_and_new_ones_work() {
+    alone(|| {
+        let ground = Kept::here();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut opener = TcpStream::connect(to).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let text = format!("{{kind: close, way: destroy, port: {}}}", to.port());
+        let standby = fault(&text, None).preflight(&ground).unwrap();
+        assert_eq!(standby.plan().way, Way::Destroy);
+        assert_eq!(standby.plan().flows_all, 1, "{:?}", standby.plan());
+        let before = Snapshot::network();
+        let mut lease = standby.apply(LONG).unwrap();
+        assert_eq!(lease.evidence().unwrap().met(), 1);
+        let ended = |end: &mut TcpStream| end.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(ended(&mut accepted), Err(ErrorKind::ConnectionAborted));
+        assert_eq!(ended(&mut opener), Err(ErrorKind::ConnectionReset));
+        let mut again = TcpStream::connect(to).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        again.write_all(b"word").unwrap();
+        accepted.read_exact(&mut [0; 4]).unwrap();
+        assert!(lease.heal().unwrap().residue.is_empty());
+        assert!(before.until(&Snapshot::network()).is_empty());
+        // Where nothing stands, it meets nothing.
+        let nobody = apply("{kind: close, way: destroy, port: 1}", None, &ground);
+        assert!(nobody.heal().unwrap().evidence.is_empty());
+    });
+}
+
+#[test]
+fn packets_of_one_control_group_are_told_from_others() {
+    alone(|| {
+        let ground = Kept::here();
+        let text = |group: &str| format!("{{kind: drop, port: 12199, group: {group}}}");
+        let refused = |group: &str| match fault(&text(group), None).preflight(&ground) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{group}"),
+        };
+        let told = refused("no-such/group");
+        assert!(
+            told.contains("no-such/group") || told.contains("version 2"),
+            "{told}"
+        );
+        assert!(refused("../..").contains("no path of a control group"));
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+        let root = roots
+            .iter()
+            .find(|root| Path::new(root).join("cgroup.procs").exists());
+        let Some(root) = root else {
+            return skipped("needs control groups of version 2");
+        };
+        let name = format!("meshproof-it-{}", std::process::id());
+        let folder = Path::new(root).join(&name);
+        if let Err(error) = std::fs::create_dir(&folder) {
+            return skipped(&format!("needs a control group of its own: {error}"));
+        }
+        let plan = fault(&text(&name), None)
+            .preflight(&ground)
+            .map(|it| it.plan().clone());
+        std::fs::remove_dir(&folder).unwrap();
+        match plan {
+            Ok(plan) => {
+                let rule = format!("socket cgroupv2 level 1 \"{name}\"");
+                let all = plan.rules.iter().all(|it| it.exact.contains(&rule));
+                assert!(all && !plan.rules.is_empty(), "{plan:?}");
+            }
+            Err(Error::Unsupported { missing, .. }) => skipped(&format!("needs {missing}")),
+            Err(error) => panic!("{error}"),
+        }
     });
 }
 

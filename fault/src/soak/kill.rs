@@ -415,6 +415,10 @@ impl Soak {
             tally.leftover(format!("processes {left:?} did not end"));
         }
         drop(run);
+        if kinds.iter().any(|kind| kind.way == Way::Signal) {
+            // It may have got a signal and be about to end.
+            self.target = Target::start()?;
+        }
         self.target.again()?;
         if who != Who::Run && !self.before.until(&self.look(journalled(kinds))).is_empty() {
             self.heal_what_is_journalled(kinds, tally);

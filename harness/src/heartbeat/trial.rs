@@ -1,5 +1,7 @@
 //! Trials: the app falls silent in one way, everything that follows is stamped, and undone.
 
+pub mod closing;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -87,9 +89,26 @@ pub fn law(spec: &MeshSpec) -> Law {
 
 /// The mesh of trials.
 pub fn topology(setting: &Setting) -> Result<MeshSpec, Error> {
+    topology_of(setting, "reference")
+}
+
+/// The same, with another sidecar in every pod.
+fn topology_of(setting: &Setting, sidecar: &str) -> Result<MeshSpec, Error> {
     let text = shipped::topology("heartbeat").unwrap_or_default();
-    MeshSpec::parse("heartbeat.yaml", text, &setting.suts)
+    let text = text.replace("sidecar: reference", &format!("sidecar: {sidecar}"));
+    MeshSpec::parse("heartbeat.yaml", &text, &setting.suts)
         .map_err(|problem| Error::Refused(problem.to_string()))
+}
+
+/// With the relay that a way needs.
+fn relayed(way: Way, setting: &Setting) -> Setting {
+    Setting {
+        relays: match way {
+            Way::Relay => vec![(SERVER.to_owned(), Between::SidecarAndApp)],
+            _ => Vec::new(),
+        },
+        ..setting.clone()
+    }
 }
 
 /// Carries out `count` trials of one way, in a mesh of their own; `told` hears of each. With a
@@ -101,13 +120,7 @@ pub fn run(
     setting: &Setting,
     told: &mut dyn FnMut(u32, Result<&Trial, &str>),
 ) -> Result<Outcome, Error> {
-    let setting = Setting {
-        relays: match way {
-            Way::Relay => vec![(SERVER.to_owned(), Between::SidecarAndApp)],
-            _ => Vec::new(),
-        },
-        ..setting.clone()
-    };
+    let setting = relayed(way, setting);
     let spec = topology(&setting)?;
     let mesh = Mesh::up(&spec, &setting)?;
     let inbound = mesh.place(SERVER)?.inbound;
@@ -151,16 +164,16 @@ pub fn run(
         Ok::<_, Error>(())
     })?;
     if let Some(calling) = calling {
-        let patience_ns = PATIENCE.as_nanos() as u64;
         let calls = ended(calling, &sniffer)?;
-        outcome.wrong_outside = callers::count(&mut outcome.trials, &calls, patience_ns);
+        outcome.wrong_outside = callers::count(&mut outcome.trials, &calls);
     }
     mesh.down()?;
     Ok(outcome)
 }
 
-/// How long a call waits for its answer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a call waits for its answer: what addresses of production say (`_TIMEOUT=3000`). It is
+/// longer than TCP takes to send again what was lost.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Calls that go on for as long as the trials do, over both servers.
 fn calls() -> Call {
@@ -185,6 +198,7 @@ fn ended(calling: Calling, sniffer: &Sniffer) -> Result<Vec<Ended>, Error> {
         Some(Ended {
             sent_ns: sniffer.moment(line["at_us"].as_u64()?.checked_mul(1000)?).0,
             right: line["right"].as_bool()?,
+            took_ns: line["took_us"].as_u64().and_then(|us| us.checked_mul(1000)),
         })
     });
     Ok(lines.collect())
@@ -480,6 +494,12 @@ impl Sniffer {
         let before = self.unix(before);
         let beat = lock(&self.watched).last_answered(before);
         beat.map(|beat| self.moment(beat.sent_ns))
+    }
+
+    /// When the sidecar closed a connection to its app.
+    fn closed(&self, from: Nanos, limit: Duration) -> Option<Nanos> {
+        let from = self.unix(from);
+        self.until(limit, |watched| watched.closed(from))
     }
 
     /// When the heartbeat was sent that was answered first, and when it was.

@@ -87,6 +87,7 @@ pub struct Watched {
     beats: BTreeMap<u64, Beat>,
     last: u64,
     deregistered: Vec<u64>,
+    closed: Vec<u64>,
 }
 
 impl Watched {
@@ -99,6 +100,7 @@ impl Watched {
             beats: BTreeMap::new(),
             last: 0,
             deregistered: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -115,6 +117,9 @@ impl Watched {
 
     fn asks(&mut self, at_ns: u64, segment: &Segment, payload: &[u8]) {
         let key = (segment.src, segment.dst);
+        if segment.flags.has(Flags::FIN) || segment.flags.has(Flags::RST) {
+            self.closed.push(at_ns);
+        }
         if segment.flags.has(Flags::SYN) || segment.flags.has(Flags::RST) {
             self.connections.remove(&key);
             return;
@@ -181,6 +186,11 @@ impl Watched {
     pub fn first_answer(&self, from_ns: u64) -> Option<Beat> {
         let heard = |beat: &&Beat| beat.answered_ns.is_some_and(|at| at >= from_ns);
         self.beats().find(heard).copied()
+    }
+
+    /// When the sidecar first closed or reset a connection to its app, at this moment or later.
+    pub fn closed(&self, from_ns: u64) -> Option<u64> {
+        self.closed.iter().copied().find(|at| *at >= from_ns)
     }
 
     /// When the first message that takes the pod off the config center left, at this moment or

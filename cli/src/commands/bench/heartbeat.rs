@@ -10,6 +10,7 @@ use meshproof_fault::Way;
 use meshproof_harness::Error;
 use meshproof_harness::heartbeat::Trial;
 use meshproof_harness::heartbeat::law::{Law, uniform};
+use meshproof_harness::heartbeat::trial::closing::{self, Closing};
 use meshproof_harness::heartbeat::trial::{self, Outcome, WAYS};
 use meshproof_harness::mesh::Setting;
 use meshproof_record::event::Event;
@@ -57,6 +58,10 @@ pub(crate) struct HeartbeatArgs {
     /// Every trial as a line of JSON
     #[arg(long)]
     json: bool,
+    /// The adapter of the sidecar in every pod; one that does not isolate is tried for what it does:
+    /// to close its connection to the app
+    #[arg(long, value_name = "NAME", default_value = "reference")]
+    sidecar: String,
     #[command(flatten)]
     setting: SettingArgs,
     /// Where the record goes (default: meshproof-runs/<id>)
@@ -85,6 +90,15 @@ fn way(word: &str) -> Result<Way, String> {
 /// Measures.
 pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
     let (setting, _) = args.setting.read()?;
+    let sut = setting.suts.iter().find(|sut| sut.sut == args.sidecar);
+    let isolates = match sut {
+        Some(sut) => sut.can("isolates_on_heartbeat_loss"),
+        None => return Err(Failure::Usage(unknown(&setting, &args.sidecar))),
+    };
+    if isolates && args.sidecar != "reference" {
+        let why = "a build of a sidecar that isolates is given as --sut reference=BINARY";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let spec = trial::topology(&setting).map_err(env::failure)?;
     let law = trial::law(&spec);
     let ways = match args.way.as_slice() {
@@ -117,6 +131,17 @@ pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
             folder: Some(journals.clone()),
             ..setting.clone()
         };
+        if !isolates {
+            let tried = closing::run(way, args.trials, args.seed, &setting, &args.sidecar);
+            match tried {
+                Ok((closings, outcome)) => {
+                    sum.add_closings(way, &args.sidecar, &closings, &outcome)
+                }
+                Err(Error::Unsupported { missing, advice }) => sum.lacks(way, &missing, &advice),
+                Err(error) => return Err(env::failure(error)),
+            }
+            continue;
+        }
         let outcome = trial::run(way, args.trials, args.seed, &setting, &mut |_, trial| {
             if args.json
                 && told.is_ok()
@@ -129,10 +154,7 @@ pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(Error::Unsupported { missing, advice }) => {
-                let why = format!("{missing}; {advice}");
-                let name = format!("law A: {way}");
-                sum.claims
-                    .push(Claim::unsupported(name, Lacking::Machine, why));
+                sum.lacks(way, &missing, &advice);
                 continue;
             }
             Err(error) => return Err(env::failure(error)),
@@ -189,6 +211,14 @@ pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
     say(&folder, saying, |_| Ok(()))
 }
 
+fn unknown(setting: &Setting, sidecar: &str) -> String {
+    let known: Vec<&str> = setting.suts.iter().map(|sut| sut.sut.as_str()).collect();
+    format!(
+        "no adapter is called `{sidecar}`; expected one of {}",
+        known.join(", ")
+    )
+}
+
 fn stored(error: StoreError) -> Failure {
     Failure::Usage(error.to_string())
 }
@@ -241,6 +271,39 @@ struct Sum {
 }
 
 impl Sum {
+    fn lacks(&mut self, way: Way, missing: &str, advice: &str) {
+        let why = format!("{missing}; {advice}");
+        let claim = Claim::unsupported(format!("law A: {way}"), Lacking::Machine, why);
+        self.claims.push(claim);
+    }
+
+    /// Of a sidecar that does not isolate.
+    fn add_closings(&mut self, way: Way, sidecar: &str, closings: &[Closing], outcome: &Outcome) {
+        let why = format!("{sidecar} does not take a silent app off the config center");
+        let claim = Claim::unsupported(format!("law A: {way}"), Lacking::Sut, why);
+        self.claims.push(claim);
+        let mut took: Vec<f64> = closings.iter().filter_map(Closing::took_ms).collect();
+        took.sort_by(f64::total_cmp);
+        let back = closings.iter().filter(|one| one.again_ns.is_some()).count();
+        let [least, median, most] = [0, took.len() / 2, took.len().saturating_sub(1)]
+            .map(|at| took.get(at).copied().unwrap_or(f64::NAN));
+        let all = closings.len() + outcome.broken.len();
+        self.claim(
+            format!("connection closed: {way}"),
+            all > 0 && took.len() == all && back == all,
+            Verdict::Fail,
+            format!(
+                "{} of {all} times it closed its connection to the silent app, {least:.0} to \
+                 {most:.0} ms after the last answered heartbeat was sent (median {median:.0}), and \
+                 {back} times a heartbeat was answered again after healing",
+                took.len()
+            ),
+        );
+        for why in &outcome.broken {
+            self.claim(format!("trials: {way}"), false, Verdict::Fail, why.clone());
+        }
+    }
+
     /// Whether nothing speaks against it.
     fn add(&mut self, way: Way, law: Law, outcome: &Outcome) -> bool {
         let before = self.beyond;

@@ -121,6 +121,29 @@ pub(super) fn way(
         calls(&|trial| trial.callers.under_way),
         calls(&|trial| trial.callers.beyond) + outcome.wrong_outside
     )?;
+    let waited: Vec<(f64, f64)> = trials
+        .iter()
+        .filter_map(|trial| trial.callers.waited)
+        .map(|waited| {
+            let age = waited.age_ns as f64 / 1e6;
+            (age, age / (waited.predicted_ns as f64 / 1e6))
+        })
+        .collect();
+    if !waited.is_empty() {
+        let middle = |of: &dyn Fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = waited.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        writeln!(
+            out,
+            "  TCP: in {} trials an answer was lost and sent again; the first came {:.0} ms after its \
+             call, {:.3} of what back-off predicts (medians)",
+            waited.len(),
+            middle(&|one| one.0),
+            middle(&|one| one.1)
+        )?;
+    }
     for trial in trials.iter().filter(|trial| !law.of(trial).holds()) {
         writeln!(out, "  outside: {}", outlier(law, trial))?;
     }
