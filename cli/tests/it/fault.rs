@@ -430,6 +430,7 @@ fn what_overlaps_in_four_ways_is_healed_in_any_order() {
                     run: "test".into(),
                     lease: "pause".into(),
                     process: Some(program.id()),
+                    control: None,
                 },
             };
             let pause = pause.preflight(&ground()).unwrap().apply(HOUR).unwrap();

@@ -70,6 +70,7 @@ fn held(asked: &[Asked]) -> Result<(), Error> {
                 run: "soak".to_owned(),
                 lease: one.lease.clone(),
                 process: Some(one.process),
+                control: None,
             },
         };
         let standby = fault.preflight(&Here::default())?;
