@@ -16,8 +16,12 @@ use crate::Error;
 use crate::environment::{Command, Dialer, Environment, Ready};
 use crate::process::Process;
 
-/// Silence for so long is told from a slow answer: nothing was said by then that was going to be.
-const SILENCE: Duration = Duration::from_millis(150);
+/// After so much silence a good call is made on another connection. Both share the connection to
+/// the app, on which answers come in order: what was going to be said is said when it is answered.
+const SILENCE: Duration = Duration::from_millis(20);
+
+/// So many good calls are waited for, each after a silence, before silence is an outcome.
+const WITNESSES: u32 = 3;
 
 /// Everything has its end within this, or it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,10 +32,9 @@ const DEADLINE_MS: i32 = 120;
 /// What every other call may take.
 const LONG_MS: i32 = 10_000;
 
-/// Ids of damaged frames, of the good one behind, and of one that only shows that time went by.
+/// Ids of damaged frames, and of good ones.
 const ID: u32 = 0x0101_0203;
 const BEHIND: u32 = 0x0707_0707;
-const LAST: u32 = 0x0505_0505;
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -117,7 +120,7 @@ impl Lane {
                 holds.push(hold);
                 streams.push(scope.spawn(move || stream::run(tongue, &|| this.connect(), &over)));
             }
-            let mut answers = Answers::default();
+            let mut other = Other::default();
             let mut met = Vec::new();
             while let Some((place, mask)) = take() {
                 cases += 1;
@@ -125,8 +128,8 @@ impl Lane {
                     break;
                 }
                 let outcome = match way {
-                    Way::Request => this.request(cases, tongue, place, mask),
-                    Way::Answer => this.answer(cases, tongue, place, mask, &mut answers),
+                    Way::Request => this.request(cases, tongue, place, mask, &mut other),
+                    Way::Answer => this.answer(cases, tongue, place, mask, &mut other),
                 };
                 let outcome = outcome.unwrap_or(Outcome {
                     did: Did::Hung,
@@ -153,7 +156,14 @@ impl Lane {
     }
 
     /// A request with a damaged header, and a good one right behind it on the same connection.
-    fn request(&self, case: u64, tongue: Tongue, place: Place, mask: u8) -> Result<Outcome, Error> {
+    fn request(
+        &self,
+        case: u64,
+        tongue: Tongue,
+        place: Place,
+        mask: u8,
+        other: &mut Other,
+    ) -> Result<Outcome, Error> {
         let content = format!("case {case} plain");
         let behind = "good behind";
         let mut said = tongue.request(ID, &content, LONG_MS).to_vec();
@@ -170,7 +180,7 @@ impl Lane {
         talk.say(&said);
         let mut first = None;
         let mut then = None;
-        let mut asked_last = false;
+        let mut witnesses = 0;
         while first.is_none() || then.is_none() {
             match talk.hear(SILENCE) {
                 Heard::Frame(frame) => match frame.head.id.0 {
@@ -180,13 +190,7 @@ impl Lane {
                             (true, Some(0)) => Then::GoesOn,
                             _ => Then::Lost,
                         });
-                        if first.is_none() {
-                            // What was going to be answered is, before this one.
-                            asked_last = true;
-                            talk.say(&tongue.request(LAST, "good last", LONG_MS));
-                        }
                     }
-                    it if it == u64::from(LAST) => break,
                     it => first = Some(judge(&frame, it == id, &said)),
                 },
                 Heard::Closed => break,
@@ -196,9 +200,17 @@ impl Lane {
                         then: Then::Lost,
                     });
                 }
-                // The answer of the last one has time; silence else is what was meant to be seen.
-                Heard::Nothing if asked_last => asked_last = false,
-                Heard::Nothing => break,
+                Heard::Nothing if witnesses == WITNESSES => break,
+                Heard::Nothing => {
+                    witnesses += 1;
+                    let mut talk = match other.0.take() {
+                        Some(talk) => talk,
+                        None => self.connect()?,
+                    };
+                    if self.good(&mut talk, tongue, LONG_MS) == Then::GoesOn {
+                        other.0 = Some(talk);
+                    }
+                }
             }
         }
         let closed = talk.is_closed();
@@ -230,9 +242,9 @@ impl Lane {
         tongue: Tongue,
         place: Place,
         mask: u8,
-        answers: &mut Answers,
+        other: &mut Other,
     ) -> Result<Outcome, Error> {
-        let mut talk = match answers.0.take() {
+        let mut talk = match other.0.take() {
             Some(talk) => talk,
             None => self.recover(tongue)?,
         };
@@ -257,7 +269,8 @@ impl Lane {
             Heard::Frame(frame) => {
                 let whole = frame.content() == content.as_bytes();
                 match frame.head.status {
-                    it if it == status && (whole || is_part(&frame, &echoed)) => Did::PassedOn,
+                    it if it == status && whole => Did::PassedOn,
+                    Some(0) if is_part(&frame, &echoed) => Did::PassedOn,
                     Some(0) | None => Did::Wrong,
                     Some(status) => Did::Status(status),
                 }
@@ -267,7 +280,7 @@ impl Lane {
             Did::Hung | Did::Closed | Did::Wrong => Then::Closed,
             _ => self.good(&mut talk, tongue, DEADLINE_MS),
         };
-        answers.0 = match then {
+        other.0 = match then {
             Then::GoesOn => Some(talk),
             // What waits for the rest of a frame is not to wait for those of the next cases.
             Then::Closed | Then::Lost => Some(self.recover(tongue)?),
@@ -314,9 +327,10 @@ impl Lane {
     }
 }
 
-/// The connection on which calls are made whose answers are damaged.
+/// A connection on which nothing is damaged that is sent: for good calls beside damaged requests,
+/// and for calls whose answers are damaged.
 #[derive(Default)]
-struct Answers(Option<Talk>);
+struct Other(Option<Talk>);
 
 /// Bytes of the status behind this one.
 fn rows_behind(place: Place) -> u32 {
