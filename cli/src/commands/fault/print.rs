@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use meshproof_fault::leftovers::Survey;
-use meshproof_fault::{Leftover, Plan};
+use meshproof_fault::spec::Subject;
+use meshproof_fault::{Leftover, Plan, Refusal, Way};
 use serde::Serialize;
 
 /// Flows that are told one by one.
@@ -28,6 +29,9 @@ pub(super) fn plan(out: &mut impl Write, plan: &Plan, place: &str) -> io::Result
             meshproof_fault::Afterlife::Stays => "it stays until somebody undoes it",
         }
     )?;
+    if plan.spec.subject() == Subject::Frames {
+        list(out, "not", &not_taken(plan))?;
+    }
     list(out, "needs", &plan.needs)?;
     for rule in &plan.rules {
         writeln!(out, "  rule   {}", rule.exact)?;
@@ -48,6 +52,27 @@ pub(super) fn plan(out: &mut impl Write, plan: &Plan, place: &str) -> io::Result
     }
     list(out, "hits", &plan.also_hit)?;
     list(out, "doubt", &plan.doubts)
+}
+
+/// Why exact frames are not done nearer to the kernel.
+fn not_taken(plan: &Plan) -> Vec<String> {
+    let near = |way: Way| {
+        matches!(
+            way,
+            Way::NftOwner
+                | Way::IptablesNft
+                | Way::IptablesLegacy
+                | Way::Sockhash
+                | Way::Tap
+                | Way::Netem
+        )
+    };
+    let ways = plan.passed_over.iter().filter(|(way, _)| near(*way));
+    ways.map(|(way, refusal)| match refusal {
+        Refusal::Missing { .. } => format!("{way}: UNSUPPORTED(machine): {refusal}"),
+        Refusal::Inexact(why) => format!("{way}: {why}"),
+    })
+    .collect()
 }
 
 fn list(out: &mut impl Write, word: &str, lines: &[String]) -> io::Result<()> {
