@@ -127,7 +127,14 @@ fn choices(row: &Row) -> Vec<Choice> {
         ),
         choice("byte", format!("{:02}", row.place.byte)),
         choice("field", row.place.field().to_owned()),
+        choice("what the sidecar did", did(row)),
     ]
+}
+
+/// What came of a byte, without how often.
+fn did(row: &Row) -> String {
+    let all: Vec<String> = row.outcomes.keys().map(ToString::to_string).collect();
+    all.join(" | ")
 }
 
 fn id(row: &Row) -> String {
