@@ -36,6 +36,7 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@bench/cells.sh
 	@bench/faults.sh
 	@bench/report.sh
+	@bench/link.sh
 
 soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs and 12,000 holders of faults killed at random moments
 	@scripts/bad-input-soak.sh

@@ -2,6 +2,7 @@
 //! in which the fault is to be.
 
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 use meshproof_sys::clock::Nanos;
 
@@ -58,6 +59,11 @@ pub trait Hold {
         let _ = now;
         None
     }
+
+    /// Descriptors that are readable when it wants to be called, whatever the time.
+    fn watched(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
 }
 
 /// Every way that a keeper knows, the best first.
@@ -65,6 +71,8 @@ pub fn all() -> Vec<Box<dyn Backend>> {
     vec![
         Box::new(crate::nft::NftOwner),
         Box::new(crate::nft::Cut),
+        Box::new(crate::link::Netem),
+        Box::new(crate::link::Tap),
         Box::new(iptables::Iptables::NFT),
         Box::new(iptables::Iptables::LEGACY),
         Box::new(crate::sockets::end::Destroy),

@@ -88,6 +88,11 @@ fn none(spec: &Spec, wanted: Option<Way>, refusals: Vec<(Way, Refusal)>) -> Erro
 /// assert_eq!(picked.count(), 260);
 /// ```
 pub fn picks(percent: f64, seed: u64, connection: &str, frame: u64) -> bool {
+    share(seed, connection, frame) * 100.0 < percent
+}
+
+/// A number from 0 up to 1 that seed, connection and number of the frame make, evenly.
+pub(crate) fn share(seed: u64, connection: &str, frame: u64) -> f64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.update(&frame.to_le_bytes());
@@ -98,8 +103,7 @@ pub fn picks(percent: f64, seed: u64, connection: &str, frame: u64) -> bool {
         *to = *from;
     }
     // 53 bits are what a float holds exactly.
-    let share = (u64::from_le_bytes(front) >> 11) as f64 / (1_u64 << 53) as f64;
-    share * 100.0 < percent
+    (u64::from_le_bytes(front) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// Whether a keeper may be asked at all.

@@ -234,13 +234,17 @@ impl Keeper {
             PollFd::new(&self.signals, PollFlags::IN),
         ];
         watched.extend(run.map(|run| PollFd::from_borrowed_fd(run, PollFlags::IN)));
+        // These end the wait, and no more: the next one begins with a tick.
+        let of_hold = self.held.iter().flat_map(|held| held.hold.watched());
+        watched.extend(of_hold.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut watched, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(watched);
-        let [said, told, gone] = [0, 1, 2].map(|at| ready.get(at) == Some(&true));
+        let [said, told, third] = [0, 1, 2].map(|at| ready.get(at) == Some(&true));
+        let gone = run.is_some() && third;
         if told {
             return Ok(Event::Ends(Ending::Told));
         }

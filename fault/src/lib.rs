@@ -35,6 +35,7 @@ pub mod iptables;
 pub mod keeper;
 mod lease;
 pub mod leftovers;
+pub mod link;
 pub mod netlink;
 pub mod nft;
 pub mod order;

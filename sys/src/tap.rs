@@ -25,6 +25,7 @@ use nix::sys::socket::{
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::ioctl::{IntegerSetter, Updater, ioctl};
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socket_with};
 
 /// Bytes of the head in front of each frame.
@@ -63,6 +64,7 @@ impl Offload {
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
+    number: u32,
 }
 
 /// TUNSETIFF, `_IOW('T', 202, int)`; what it takes is a `struct ifreq`.
@@ -117,7 +119,19 @@ impl Device {
                 IntegerSetter::<SET_OFFLOAD>::new_usize(offload.flags()),
             )?;
         }
-        Ok(Device { fd })
+        let any = socket_with(
+            AddressFamily::UNIX,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let number = name_to_index(&any, name)?;
+        Ok(Device { fd, number })
+    }
+
+    /// The link's number.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// The next frame, with its head; how many bytes of `into` it has. None waits: `None`. Of one

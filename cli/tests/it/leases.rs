@@ -25,7 +25,7 @@ use crate::peer::{command, skipped};
 const LONG: Duration = Duration::from_secs(600);
 
 /// Starts keepers in the network of the calling thread, and knows the last one.
-struct Kept {
+pub(crate) struct Kept {
     program: Vec<OsString>,
     last: Arc<Mutex<Option<u32>>>,
 }
@@ -39,17 +39,17 @@ impl Kept {
         }
     }
 
-    fn here() -> Kept {
+    pub(crate) fn here() -> Kept {
         Kept::behind(&[])
     }
 
     /// The last keeper.
-    fn keeper(&self) -> u32 {
+    pub(crate) fn keeper(&self) -> u32 {
         self.last.lock().unwrap().unwrap()
     }
 
     /// SIGKILL for the last keeper.
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         kill(self.keeper());
     }
 }
@@ -99,7 +99,7 @@ fn apply(text: &str, process: Option<u32>, ground: &Kept) -> Lease {
 }
 
 /// A small generator, so that every run has the same instants.
-struct Seeded(u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
     fn below(&mut self, limit: u64) -> u64 {
@@ -112,13 +112,13 @@ impl Seeded {
 }
 
 /// How often keepers are killed: `MESHPROOF_KILLS` asks for more.
-fn kills(usual: u64) -> u64 {
+pub(crate) fn kills(usual: u64) -> u64 {
     let asked = std::env::var("MESHPROOF_KILLS").ok();
     asked.map_or(usual, |asked| asked.parse().unwrap())
 }
 
 /// Lets a keeper do its plan, and kills it meanwhile or thereafter; whether it had answered.
-fn killed(standby: Standby, keeper: u32, seeded: &mut Seeded) -> bool {
+pub(crate) fn killed(standby: Standby, keeper: u32, seeded: &mut Seeded) -> bool {
     // Short times as often as long ones.
     let bits = seeded.below(18);
     let spins = seeded.below(1 << bits);

@@ -16,6 +16,7 @@ mod gate;
 mod journey;
 mod kills;
 mod leases;
+mod link;
 mod loopback;
 mod ls;
 mod matrix;

@@ -221,14 +221,20 @@ fn expressions(rule: &Rule, list: &mut Attributes<'_>) {
     });
     match rule.action {
         Action::Count => {}
-        Action::Drop => expression(list, "immediate", |data| {
-            // Into the verdict register: NF_DROP.
-            data.number(1, 0).nest(2, |value| {
-                value.nest(2, |verdict| {
-                    verdict.number(1, 0);
+        // NF_DROP and NF_ACCEPT
+        Action::Drop => verdict(list, 0),
+        Action::Accept => verdict(list, 1),
+        Action::Forward(link) => {
+            expression(list, "immediate", |data| {
+                data.number(1, REGISTER).nest(2, |value| {
+                    value.put(1, &link.to_ne_bytes());
                 });
             });
-        }),
+            // NFTA_FWD_SREG_DEV
+            expression(list, "fwd", |data| {
+                data.number(1, REGISTER);
+            });
+        }
         // NFT_REJECT_TCP_RST
         Action::Reset => expression(list, "reject", |data| {
             data.number(1, 1).put(2, &[0]);
@@ -238,6 +244,18 @@ fn expressions(rule: &Rule, list: &mut Attributes<'_>) {
             data.number(1, 2).put(2, &[1]);
         }),
     }
+}
+
+/// What becomes of the packet, at once.
+fn verdict(list: &mut Attributes<'_>, code: u32) {
+    expression(list, "immediate", |data| {
+        // Into the verdict register.
+        data.number(1, 0).nest(2, |value| {
+            value.nest(2, |verdict| {
+                verdict.number(1, code);
+            });
+        });
+    });
 }
 
 fn condition(condition: &Match, list: &mut Attributes<'_>) {
@@ -258,6 +276,17 @@ fn condition(condition: &Match, list: &mut Attributes<'_>) {
         Match::NotToward(link) => {
             meta(list, 7);
             compare(list, Operator::NotEqual, &padded(link));
+        }
+        Match::Sender { value, mask } => {
+            payload(list, Base::Link, 6, 6);
+            masked(list, mask);
+            equal(list, value);
+        }
+        Match::Mark { value, mask } => {
+            // NFT_META_MARK
+            meta(list, 3);
+            masked(list, &mask.to_ne_bytes());
+            equal(list, &value.to_ne_bytes());
         }
         Match::Address(side, network) => address(list, *side, *network),
         Match::Transport(transport) => of_transport(list, *transport),
@@ -348,6 +377,7 @@ fn meta(list: &mut Attributes<'_>, key: u32) {
 
 #[derive(Clone, Copy)]
 enum Base {
+    Link = 0,
     Network = 1,
     Transport = 2,
     Inner = 3,

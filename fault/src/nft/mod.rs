@@ -23,3 +23,4 @@ mod way;
 pub mod words;
 
 pub use way::{Cut, NftOwner};
+pub(crate) use way::{name, residue};

@@ -194,6 +194,8 @@ pub fn aimed(
 pub(super) fn done(action: Action) -> &'static str {
     match action {
         Action::Count => "seen",
+        Action::Accept => "passed",
+        Action::Forward(_) => "turned aside",
         Action::Drop => "dropped",
         Action::Reset => "reset",
         Action::Unreachable => "refused",

@@ -115,6 +115,20 @@ pub enum Match {
     Toward(String),
     /// It leaves by any link but this one.
     NotToward(String),
+    /// Its sender's address on the link has these bits where `mask` has. At hooks of links only.
+    Sender {
+        /// The bits.
+        value: [u8; 6],
+        /// Which of them count.
+        mask: [u8; 6],
+    },
+    /// Its mark has these bits where `mask` has.
+    Mark {
+        /// The bits.
+        value: u32,
+        /// Which of them count.
+        mask: u32,
+    },
     /// Its address is in this network; says the version as well.
     Address(Side, IpNet),
     /// It is of this transport and has this port.
@@ -164,6 +178,10 @@ pub enum Match {
 pub enum Action {
     /// They are counted and go on.
     Count,
+    /// They pass the chain: no rule behind this one sees them.
+    Accept,
+    /// They are sent on the link of this number instead. At hooks of links only.
+    Forward(u32),
     /// They are gone.
     Drop,
     /// Their sender is told that there is no such connection (RST).

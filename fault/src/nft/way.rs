@@ -138,7 +138,7 @@ fn missing(what: &str, error: &dyn std::fmt::Display) -> Refusal {
 }
 
 /// The table's name: that of the lease, in letters that nftables takes.
-fn name(scene: &Scene) -> String {
+pub(crate) fn name(scene: &Scene) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let lease: String = scene.lease.chars().map(letter).collect();
     let mut name = format!("{}_{lease}", crate::backend::TAG);
@@ -360,29 +360,34 @@ impl Hold for Held {
                 .remove()
                 .map_err(|wrong| io_error("removing a table", wrong))?;
         }
-        let socket = netlink::open(Subsystem::Netfilter).map_err(Error::io("nfnetlink"))?;
-        let all = list::everything(&socket)
-            .map_err(|error| Error::io("listing tables")(std::io::Error::other(error)))?;
-        let left = all
-            .tables
-            .iter()
-            .filter(|table| table.name == self.name)
-            .map(|table| Leftover {
-                kind: "table".to_owned(),
-                what: format!("{} {}", table.family, table.name),
-                whose: crate::backend::TAG.to_owned(),
-                advice: format!("nft delete table {} {}", table.family, table.name),
-            })
-            .collect();
-        Ok(Residue {
-            left,
-            looked_at: vec![format!(
-                "{} tables and {} rules of nftables",
-                all.tables.len(),
-                all.rules.len()
-            )],
-        })
+        residue(&self.name)
     }
+}
+
+/// Looks for tables of this name, which should be gone.
+pub(crate) fn residue(name: &str) -> Result<Residue, Error> {
+    let socket = netlink::open(Subsystem::Netfilter).map_err(Error::io("nfnetlink"))?;
+    let all = list::everything(&socket)
+        .map_err(|error| Error::io("listing tables")(std::io::Error::other(error)))?;
+    let left = all
+        .tables
+        .iter()
+        .filter(|table| table.name == name)
+        .map(|table| Leftover {
+            kind: "table".to_owned(),
+            what: format!("{} {}", table.family, table.name),
+            whose: crate::backend::TAG.to_owned(),
+            advice: format!("nft delete table {} {}", table.family, table.name),
+        })
+        .collect();
+    Ok(Residue {
+        left,
+        looked_at: vec![format!(
+            "{} tables and {} rules of nftables",
+            all.tables.len(),
+            all.rules.len()
+        )],
+    })
 }
 
 fn evidence(counted: &[Counted]) -> Evidence {

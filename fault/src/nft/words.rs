@@ -49,6 +49,8 @@ impl Rule {
         words.extend(match self.action {
             Action::Count => None,
             Action::Drop => Some("drop".to_owned()),
+            Action::Accept => Some("accept".to_owned()),
+            Action::Forward(link) => Some(format!("fwd to {link}")),
             Action::Reset => Some("reject with tcp reset".to_owned()),
             // With `port-unreachable`, which is what it says by itself.
             Action::Unreachable => Some("reject".to_owned()),
@@ -91,6 +93,10 @@ impl Rule {
                 }
                 match (self.action, version) {
                     (Action::Count, _) => {}
+                    (Action::Accept, _) => line.push_str(" -j ACCEPT"),
+                    (Action::Forward(_), _) => {
+                        return Err("iptables does not send packets on another link".to_owned());
+                    }
                     (Action::Drop, _) => line.push_str(" -j DROP"),
                     (Action::Reset, _) => line.push_str(" -j REJECT --reject-with tcp-reset"),
                     (Action::Unreachable, Version::V4) => {
@@ -132,6 +138,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
     format!("0x{}", if digits.is_empty() { "0" } else { digits })
 }
 
+/// An address of a link.
+fn hardware(address: &[u8; 6]) -> String {
+    let bytes: Vec<String> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
+}
+
 impl Match {
     /// As `nft` would read it.
     pub fn nft(&self) -> String {
@@ -142,6 +154,11 @@ impl Match {
             Match::NotFrom(link) => format!("iifname != \"{link}\""),
             Match::Toward(link) => format!("oifname \"{link}\""),
             Match::NotToward(link) => format!("oifname != \"{link}\""),
+            Match::Sender { value, mask } => {
+                let [value, mask] = [value, mask].map(hardware);
+                format!("ether saddr & {mask} == {value}")
+            }
+            Match::Mark { value, mask } => format!("meta mark & {mask:#x} == {value:#x}"),
             Match::Address(side, network) => {
                 let family = match network {
                     IpNet::V4(_) => "ip",
@@ -217,6 +234,12 @@ impl Match {
             Match::Address(Side::Source, network) => words.push(format!("-s {}", network.trunc())),
             Match::Address(Side::Destination, network) => {
                 words.push(format!("-d {}", network.trunc()));
+            }
+            Match::Sender { .. } => {
+                return Err("iptables has no part of an address of a link".to_owned());
+            }
+            Match::Mark { value, mask } => {
+                words.push(format!("-m mark --mark {value:#x}/{mask:#x}"));
             }
             Match::Transport(wanted) => of(*wanted, &mut words),
             Match::Port(wanted, side, port) => {
@@ -356,6 +379,28 @@ mod tests {
             bytes
                 .nft()
                 .starts_with("@ih,8,16 & 0xfff0 == 0x100 counter drop")
+        );
+        let mark = Match::Mark {
+            value: 0x6d70_7702,
+            mask: 0xffff_ff02,
+        };
+        let aside = rule(vec![mark], Action::Forward(7));
+        assert!(aside.iptables(&Hook::Input).is_err());
+        assert!(
+            aside
+                .nft()
+                .starts_with("meta mark & 0xffffff02 == 0x6d707702 counter fwd to 7")
+        );
+        let sender = Match::Sender {
+            value: [2, 0x6d, 0x70, 0x77, 0, 1],
+            mask: [0xff, 0xff, 0xff, 0xff, 0xff, 1],
+        };
+        let passed = rule(vec![sender], Action::Accept);
+        assert!(passed.iptables(&Hook::Input).is_err());
+        assert!(
+            passed
+                .nft()
+                .starts_with("ether saddr & ff:ff:ff:ff:ff:01 == 02:6d:70:77:00:01 counter accept")
         );
         let link = rule(vec![Match::Payload], Action::Drop);
         assert!(link.iptables(&Hook::Egress("lo".into())).is_err());
