@@ -227,6 +227,8 @@ impl Keeper {
                 .flatten()
                 .min();
         }
+        // The tick may have taken a while.
+        let now = Nanos::now();
         let timeout =
             next.and_then(|at| Timespec::try_from(Duration::from_nanos(at.since(now))).ok());
         let mut watched = vec![

@@ -316,6 +316,9 @@ fn between(work: impl FnOnce() + Send + 'static) {
                 stream.write_all(&byte).unwrap();
             }
         });
+        // Else the kernel asks for a second whether somebody has the link's own address, and what
+        // comes of it is a change that nobody here made.
+        let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
         let task = number.recv().unwrap().to_string();
         let paired = command("ip")
             .args(["link", "add", "eth0", "type", "veth"])
