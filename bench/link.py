@@ -14,6 +14,7 @@ import pathlib
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import threading
@@ -31,7 +32,7 @@ LATE = "{id: wire, kind: link, delay: 1ms, direction: in}"
 
 
 def serve():
-    """Answers `e` with every byte that comes, `s` with how many came in how many seconds."""
+    """Answers `e` with every byte that comes, `s` with how many came in a second."""
     with socket.create_server(("0.0.0.0", PORT)) as listener:
         print("listens", flush=True)
         while True:
@@ -46,10 +47,14 @@ def answer(stream):
             while byte := stream.recv(1):
                 stream.sendall(byte)
             return
+        # For so many seconds: not every proxy passes the end of one direction alone.
+        seconds = struct.unpack("!d", stream.recv(8, socket.MSG_WAITALL))[0]
         count, begun, room = 0, time.perf_counter(), bytearray(1 << 20)
-        while more := stream.recv_into(room):
-            count += more
-        stream.sendall(json.dumps([count, time.perf_counter() - begun]).encode())
+        while (took := time.perf_counter() - begun) < seconds:
+            count += stream.recv_into(room)
+        stream.sendall(json.dumps(count / took / 1e6).encode() + b"\n")
+        while stream.recv_into(room):
+            pass
 
 
 def times(host, count):
@@ -68,13 +73,19 @@ def times(host, count):
 
 def bulk(host, port, seconds):
     stream = socket.create_connection((host, port))
-    stream.sendall(b"s")
-    part, end = bytes(1 << 20), time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    stream.sendall(b"s" + struct.pack("!d", seconds))
+    told = []
+
+    def listen():
+        told.append(stream.makefile().readline())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    part = bytes(1 << 18)
+    while not told:
         stream.sendall(part)
-    stream.shutdown(socket.SHUT_WR)
-    count, took = json.loads(stream.makefile().read())
-    print(count / took / 1e6)
+    listener.join()
+    print(told[0])
 
 
 def toxic(latency_ms):

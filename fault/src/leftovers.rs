@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::backend::TAG;
 use crate::iptables::journal::{self, Entry, Journal};
 use crate::iptables::{self, Found};
+use crate::link::WIRE;
 use crate::netlink::ask::Unanswered;
 use crate::nft::list;
 use crate::{Error, Leftover, Residue, keeper};
@@ -189,7 +190,10 @@ impl Survey {
         let harming = ["netem", "tbf", "htb", "ingress"];
         let bad = said.lines().filter(|line| {
             let mut words = line.split_whitespace();
-            words.next() == Some("qdisc") && words.next().is_some_and(|it| harming.contains(&it))
+            let harms = words.next() == Some("qdisc")
+                && words.next().is_some_and(|it| harming.contains(&it));
+            // What hangs at a link of ours goes with it, and the link with its keeper.
+            harms && !words.any(|word| word.starts_with(WIRE))
         });
         self.suspects
             .extend(bad.map(|line| unknown("qdisc", line.trim().to_owned())));
@@ -205,7 +209,10 @@ impl Survey {
             .collect();
         self.looked_at.push(format!("{} links", names.len()));
         for name in names {
-            if let Some(tool) = tool_of(name) {
+            if name.starts_with(WIRE) {
+                self.in_force
+                    .push(format!("link {name}: the wire of a bad link"));
+            } else if let Some(tool) = tool_of(name) {
                 self.left.push(of_tool("link", name.to_owned(), tool));
             } else if name.starts_with("ifb") {
                 self.suspects.push(unknown("link", name.to_owned()));

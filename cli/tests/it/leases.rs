@@ -31,7 +31,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn behind(front: &[&str]) -> Kept {
+    pub(crate) fn behind(front: &[&str]) -> Kept {
         let own = env!("CARGO_BIN_EXE_meshproof");
         Kept {
             program: front.iter().chain([&own]).map(Into::into).collect(),

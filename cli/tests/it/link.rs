@@ -14,9 +14,10 @@ use meshproof_harness::netns::Netns;
 use meshproof_harness::{Environment, Topology};
 use meshproof_sys::clock::Nanos;
 use meshproof_sys::links::Links;
+use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, unshare};
 
-use crate::environment::{LONG, for_each_user, up_behind};
+use crate::environment::{LONG, as_nobody, for_each_user, up_behind};
 use crate::leases::{Kept, Seeded, killed, kills};
 use crate::nft::alone;
 use crate::peer::{command, skipped};
@@ -252,6 +253,42 @@ fn a_link_that_nobody_used_was_not_bad() {
             other => panic!("{other}"),
         }
     });
+}
+
+#[test]
+fn a_machine_without_taps_says_so() {
+    let outcome = std::thread::spawn(|| {
+        if let Err(error) = unshare(&[Namespace::Network, Namespace::Mount]) {
+            return skipped(&format!("needs mounts of its own: {error}"));
+        }
+        if !Path::new("/dev/net").is_dir() {
+            return skipped("needs /dev/net, to hide it");
+        }
+        mounts::make_private().unwrap();
+        mounts::tmpfs(Path::new("/dev/net")).unwrap();
+        let told = |ground: &Kept, why: &str| {
+            for way in ["tap", "netem"] {
+                let text = format!("{{kind: link, delay: 1ms, way: {way}}}");
+                match fault(&text, "none").preflight(ground).err() {
+                    Some(Error::Unsupported { missing, advice }) => {
+                        assert!(missing.contains("/dev/net/tun"), "{missing}");
+                        assert!(missing.contains(why), "{why}: {missing}");
+                        assert!(advice.contains("/dev/net/tun"), "{advice}");
+                    }
+                    other => panic!("{way}: {:?}", other.map(|error| error.to_string())),
+                }
+            }
+        };
+        told(&Kept::here(), "No such file");
+        // As some systems have it: for root alone.
+        std::fs::write("/dev/net/tun", "").unwrap();
+        let root_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions("/dev/net/tun", root_alone).unwrap();
+        if let Some(front) = as_nobody() {
+            told(&Kept::behind(&front), "Permission denied");
+        }
+    });
+    outcome.join().unwrap();
 }
 
 #[test]

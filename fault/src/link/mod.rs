@@ -26,6 +26,7 @@ use self::place::Place;
 use self::wire::{Told, Wire, rules};
 use crate::flows;
 use crate::nft;
+use crate::nft::rule::Action;
 use crate::nft::table::Owned;
 use crate::plan::FLOWS_MAX;
 use crate::spec::{Direction, Kind};
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use self::netem::Netem;
+pub(crate) use self::place::OWN as WIRE;
 
 /// A link of which every packet passes through the keeper.
 #[derive(Debug)]
@@ -106,8 +108,8 @@ impl Backend for Tap {
 
     fn preflight(&self, spec: &Spec, scene: &Scene) -> Result<Plan, Refusal> {
         of_a_link(spec, Way::Tap)?;
-        let place = place::find().map_err(Refusal::Inexact)?;
         let device = trial()?;
+        let place = place::find().map_err(Refusal::Inexact)?;
         let lacks = |missing: String, advice: &str| Refusal::Missing {
             missing,
             advice: advice.to_owned(),
@@ -147,9 +149,18 @@ impl Backend for Tap {
             plan.rules.push(said(*direction, how, &place));
         }
         for chain in &table.chains {
-            let rules = chain.rules.iter().map(|rule| RuleText {
-                exact: format!("{} {}: {}", table.name, chain.name, rule.nft()),
-                iptables: None,
+            // The link that was tried is gone by then; the first one that is free has this name.
+            let tried = Action::Forward(device.number());
+            let rules = chain.rules.iter().map(|rule| {
+                let mut text = rule.nft();
+                if rule.action == tried {
+                    let link = format!("fwd to \"{WIRE}1{}\"", chain.name);
+                    text = text.replace(&format!("fwd to {}", device.number()), &link);
+                }
+                RuleText {
+                    exact: format!("{} {}: {text}", table.name, chain.name),
+                    iptables: None,
+                }
             });
             plan.rules.extend(rules);
         }

@@ -29,7 +29,7 @@ const LINK_FIXED: usize = 16;
 const UP: u32 = 1;
 
 /// With this begin the names of our own links.
-pub(super) const OWN: &str = "mpwire";
+pub(crate) const OWN: &str = "mpwire";
 
 /// A link of this network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
