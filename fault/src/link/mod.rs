@@ -271,7 +271,9 @@ struct Held {
 
 impl Hold for Held {
     fn evidence(&mut self) -> Result<Evidence, Error> {
-        if let Some(wire) = &self.wire {
+        if let Some(wire) = &mut self.wire {
+            // What has come and was not looked at yet met it, too.
+            wire.catch_up();
             self.told = wire.told();
         }
         let mut evidence = Evidence::default();
