@@ -2,6 +2,7 @@
 //! its schedule says.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 
 use meshproof_sys::clock::Nanos;
 
@@ -117,6 +118,11 @@ impl Course {
     /// Whether its schedule is over.
     pub(crate) fn is_over(&self) -> bool {
         self.now.is_none() && self.ahead.is_empty()
+    }
+
+    /// Descriptors that are readable when it wants to be called, whatever the time.
+    pub(crate) fn watched(&self) -> Vec<BorrowedFd<'_>> {
+        self.now.iter().flat_map(|it| it.hold.watched()).collect()
     }
 
     /// What met it until now, all times together.

@@ -237,7 +237,7 @@ impl Keeper {
         ];
         watched.extend(run.map(|run| PollFd::from_borrowed_fd(run, PollFlags::IN)));
         // These end the wait, and no more: the next one begins with a tick.
-        let of_hold = self.held.iter().flat_map(|held| held.hold.watched());
+        let of_hold = self.held.iter().flat_map(|held| held.course.watched());
         watched.extend(of_hold.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut watched, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -32,6 +32,7 @@ fn fault(text: &str, lease: &str) -> Fault {
             run: "run".into(),
             lease: lease.into(),
             process: None,
+            control: None,
         },
     }
 }
