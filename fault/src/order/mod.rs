@@ -224,6 +224,8 @@ impl Hold for InForce {
                 what: format!("answers of {told}"),
                 met: 0,
             });
+        }
+        if counts.iter().all(|count| count.met == 0) {
             reasons.push(format!("nobody asked {told}, or was told otherwise by it"));
         }
         Ok(Evidence {
