@@ -260,7 +260,7 @@ mod tests {
     fn each_time_is_put_in_force_and_healed_when_it_is_due() {
         let text = "{kind: drop, port: 1, at: 100ms, for: 50ms, repeat: {times: 2, every: 200ms}}";
         let (mut course, said) = begin(text);
-        let mut told = |course: &mut Course, at: u64| {
+        let told = |course: &mut Course, at: u64| {
             let next = course.step(ms(at)).expect("a step");
             (std::mem::take(&mut *said.borrow_mut()).join(" "), next)
         };

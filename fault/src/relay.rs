@@ -66,6 +66,7 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let spec = Spec::parse("fault.yaml", text).unwrap();
         let scene = Scene {
+            control: None,
             run: "r".into(),
             lease: "l".into(),
             process: None,

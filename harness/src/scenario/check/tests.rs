@@ -270,7 +270,7 @@ fn faults_that_are_wrong() {
     step(
         "fault: {id: a, kind: mute, pod: server, for: 2s}",
         "scenario::fault",
-        "heal it in a step",
+        "heal it in steps",
     );
     step(
         "fault: {id: a, kind: kill, pod: server, port: 12199}",
