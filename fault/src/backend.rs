@@ -70,6 +70,7 @@ pub trait Hold {
 pub fn all() -> Vec<Box<dyn Backend>> {
     vec![
         Box::new(crate::nft::NftOwner),
+        Box::new(crate::sockhash::Sockhash),
         Box::new(crate::nft::Cut),
         Box::new(crate::link::Netem),
         Box::new(crate::link::Tap),

@@ -46,6 +46,7 @@ pub mod rule;
 pub mod snapshot;
 pub mod soak;
 pub mod sockets;
+pub mod sockhash;
 pub mod spec;
 pub mod speed;
 mod talk;

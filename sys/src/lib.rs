@@ -14,12 +14,14 @@
 //! - [`limits`]: how many descriptors this process may have.
 //! - [`signals`]: signals as something that is waited for.
 //! - [`trace`]: another process made to stand still.
+//! - [`bpf`]: programs in the kernel, and maps that they share with us.
 //! - [`namespaces`], [`mounts`], [`links`]: a corner of the machine of one's own.
 //!
 //! **Invariant:** each of these is a descriptor, or a namespace, that dies with its owner; nothing
 //! here keeps state of its own. What the compiler cannot check stands in few small files of this
 //! crate alone, each block with the reason why it holds.
 
+pub mod bpf;
 pub mod clock;
 pub mod descriptors;
 pub mod limits;

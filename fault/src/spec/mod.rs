@@ -45,7 +45,8 @@ pub const CONNECTIONS_MAX: u32 = 1_000_000;
 ///
 /// With `port` it happens to what is on the way between two programs, else to a program or a pod.
 /// As soon as one of `frame`, `protocol`, `service`, `method`, `nth`, `last`, `percent`,
-/// `connection` is named, or the kind is one that only frames know, or the way is `relay`, it happens to frames; otherwise
+/// `connection` is named, or the kind is one that only frames know, or the way is `relay` or
+/// `sockhash`, it happens to frames; otherwise
 /// to packets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -287,7 +288,9 @@ impl Spec {
             || self.last.is_some()
             || self.percent.is_some()
             || self.connection.is_some()
-            || self.way.is_some_and(|way| way.value == Way::Relay);
+            || self
+                .way
+                .is_some_and(|way| matches!(way.value, Way::Relay | Way::Sockhash));
         if let Some(of) = self.of {
             return of.value.into();
         }

@@ -284,6 +284,8 @@ words! {
 words! {
     /// Protocols of frames.
     Protocol {
+        /// BOLT, both versions.
+        Bolt = "bolt",
         /// BOLT v1.
         BoltV1 = "bolt-v1",
         /// BOLT v2.
