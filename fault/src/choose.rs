@@ -1,6 +1,5 @@
 //! Which way a fault is done, and which frames a share of a hundred means.
 
-use crate::spec::Subject;
 use crate::{Backend, Error, Plan, Refusal, Scene, Spec, Way};
 
 /// Asks the ways in order; the first that can do exactly this here is it. Where the fault names a
@@ -156,9 +155,4 @@ pub(crate) fn share(seed: u64, connection: &str, frame: u64) -> f64 {
     }
     // 53 bits are what a float holds exactly.
     (u64::from_le_bytes(front) >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// Whether a keeper may be asked at all.
-pub fn is_of_keepers(spec: &Spec) -> bool {
-    spec.subject() != Subject::Frames
 }

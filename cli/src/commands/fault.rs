@@ -12,7 +12,7 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use meshproof_fault::leftovers::{self, Done};
-use meshproof_fault::spec::{Dependency, Kind, Outside, Subject};
+use meshproof_fault::spec::{Dependency, Kind, Outside};
 use meshproof_fault::{Error, Fault, Here, Scene, Spec, Way, keeper};
 use meshproof_harness::environment::Program;
 
@@ -438,15 +438,4 @@ fn there(pid: u32, name: &str) -> Result<u8, Failure> {
         .map_err(|error| Failure::Io("running this program again".into(), error))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.unwrap_or(exit::FAIL))
-}
-
-/// Whether a keeper can do it at all.
-fn is_of_keepers(spec: &Spec) -> Result<(), Failure> {
-    match spec.subject() {
-        Subject::Frames => Err(Failure::Usage(format!(
-            "`{spec}` is of frames: exact frames are dropped by the relay of an environment, in a \
-             step `fault` of a story"
-        ))),
-        _ => Ok(()),
-    }
 }

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use meshproof_fault::snapshot::{Snapshot, Sort};
 use meshproof_fault::{
     Afterlife, Error, Fault, Ground, Lease, Scene, Spec, Standby, Way, leftovers,
 };
+use meshproof_sys::bpf::{self, Seen};
+use meshproof_sys::clock::Nanos;
 use meshproof_sys::mounts;
 use meshproof_sys::namespaces::{Namespace, unshare};
 use rustix::process::{Pid, Signal, kill_process};
@@ -212,6 +215,125 @@ fn pairs_of_leases_are_gone_with_their_keepers() {
         }
         drop(echo.input);
         echo.child.wait().unwrap();
+    });
+}
+
+/// Heartbeats and business frames on one connection, one after the other, until it is told to end.
+/// How many heartbeats were lost; of the rest nothing may be.
+fn traffic(from: &TcpStream, to: &TcpStream, ends: &AtomicBool) -> u64 {
+    /// An answer in BOLT v1 to a heartbeat; byte 3 tells what it is, 16 to 19 how long its content.
+    const ANSWER: [u8; 20] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (told, heard) = std::sync::mpsc::channel();
+    let sent = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut beats, mut head, mut number) = (0, ANSWER, [0; 4]);
+            while { to }.read_exact(&mut head).is_ok() {
+                match head[3] {
+                    0 => beats += 1,
+                    2 => {
+                        { to }.read_exact(&mut number).unwrap();
+                        told.send((u32::from_be_bytes(number), beats)).unwrap();
+                    }
+                    _ => panic!("{head:?} is none of ours"),
+                }
+            }
+        });
+        let mut sent = 0_u32;
+        let mut beats = 0;
+        while !ends.load(Ordering::Relaxed) || sent == 0 {
+            let mut business = ANSWER;
+            business[3] = 2;
+            business[19] = 4;
+            let mut bytes = [&ANSWER[..], &business].concat();
+            bytes.extend(sent.to_be_bytes());
+            { from }.write_all(&bytes).unwrap();
+            let (number, so_far) = heard.recv_timeout(LONG).expect("a business frame came");
+            assert_eq!(number, sent, "in its turn");
+            (sent, beats) = (sent + 1, so_far);
+        }
+        from.shutdown(std::net::Shutdown::Write).unwrap();
+        println!("{sent} business frames, and as many heartbeats, {beats} of which came");
+        u64::from(sent) - beats
+    });
+    sent
+}
+
+#[test]
+fn frames_flow_again_when_their_keeper_is_killed() {
+    alone(|| {
+        let ground = Kept::here();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let opener = TcpStream::connect(to).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let text = format!(
+            "{{kind: drop, frame: heartbeat, from: server, port: {}}}",
+            to.port()
+        );
+        let stands = || match fault(&text, None).preflight(&ground) {
+            Err(Error::Unsupported { missing, .. }) => Err(missing),
+            other => Ok(other.unwrap()),
+        };
+        if let Err(missing) = stands() {
+            return skipped(&format!("needs {missing}"));
+        }
+        let ends = AtomicBool::new(false);
+        let lost = std::thread::scope(|scope| {
+            let traffic = scope.spawn(|| traffic(&accepted, &opener, &ends));
+            let mut seeded = Seeded(13);
+            let count = kills(100);
+            let mut answered = 0;
+            for _ in 0..count {
+                let standby = stands().unwrap();
+                assert_eq!(standby.plan().way, Way::Sockhash);
+                answered += u64::from(killed(standby, ground.keeper(), &mut seeded));
+                assert!(!traffic.is_finished(), "nobody noticed but by heartbeats");
+            }
+            println!("{count} keepers killed: {answered} after they had answered");
+            assert!(answered > 0 && answered < count, "{answered} of {count}");
+            // The kernel takes a moment to let the last one go.
+            let until = Nanos::now() + LONG;
+            let ours = |it: &Seen| it.name == "mp_it_1";
+            while bpf::programs().unwrap().iter().any(ours) {
+                assert!(Nanos::now() < until, "a program is left");
+                std::thread::yield_now();
+            }
+            ends.store(true, Ordering::Relaxed);
+            traffic.join().unwrap()
+        });
+        assert!(lost > 0, "none of them was in force");
+        // And without its sender there is nothing to judge.
+        drop((accepted, opener));
+        let told = fault(&text, None).preflight(&ground).map(drop);
+        assert!(
+            told.unwrap_err()
+                .to_string()
+                .contains("no way does exactly")
+        );
+    });
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_frames_need() {
+    alone(|| {
+        let Some(front) = as_nobody() else {
+            return skipped("needs to be root to become somebody else");
+        };
+        let front: Vec<&str> = front.into_iter().collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let _opener = TcpStream::connect(to).unwrap();
+        let _accepted = listener.accept().unwrap();
+        let text = format!("{{kind: drop, nth: 1, port: {}, way: sockhash}}", to.port());
+        let told = fault(&text, None)
+            .preflight(&Kept::behind(&front))
+            .map(drop);
+        match told {
+            Err(Error::Unsupported { missing, .. }) => {
+                assert!(missing.contains("the right to load programs"), "{missing}");
+            }
+            other => panic!("{other:?}"),
+        }
     });
 }
 

@@ -28,6 +28,7 @@ mod relay;
 mod replay;
 mod report;
 mod rewrite;
+mod sockhash;
 mod standing;
 mod stopped;
 mod terminal;

@@ -194,6 +194,12 @@ fn wanted(spec: &Spec) -> Result<Wanted, String> {
             ));
         }
     }
+    if spec.connection.is_some() {
+        return Err(
+            "knows no order of connections: name `source_port`, or leave `connection` to a relay"
+                .to_owned(),
+        );
+    }
     let (first, last) = spec.span();
     Ok(Wanted {
         sorts: match spec.frame.map(|frame| frame.value) {
@@ -793,6 +799,75 @@ mod tests {
             why.contains("1 of them since they were sent in pieces"),
             "{why}"
         );
+    }
+
+    /// A sender that does not block and finds the way full, again and again: what it hands over is
+    /// taken in parts, at any byte.
+    #[test]
+    fn business_frames_of_a_sender_that_must_wait_all_arrive() {
+        const FRAMES: u32 = 20_000;
+        let pair = Pair::new();
+        let yaml = format!(
+            "{{kind: drop, frame: heartbeat, from: server, port: {}}}",
+            pair.port
+        );
+        let Some(mut hold) = held(&yaml) else { return };
+        rustix::net::sockopt::set_socket_send_buffer_size(&pair.server, 8192).unwrap();
+        pair.server.set_nonblocking(true).unwrap();
+        let mut business = Vec::new();
+        let mut all = Vec::new();
+        for number in 0..FRAMES {
+            let frame = bytes_of_a_response((number % 700) as usize);
+            business.extend_from_slice(&frame);
+            all.extend_from_slice(&frame);
+            all.extend_from_slice(&heartbeat_ack(Version::V1, number));
+        }
+        let mut came = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut rest = all.as_slice();
+                while !rest.is_empty() {
+                    // Whole frames at times, parts of them at others.
+                    let next = rest.len().min(3000);
+                    match (&pair.server).write(&rest[..next]) {
+                        Ok(written) => rest = &rest[written..],
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            let mut room = [rustix::event::PollFd::new(
+                                &pair.server,
+                                rustix::event::PollFlags::OUT,
+                            )];
+                            rustix::event::poll(&mut room, None).unwrap();
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                pair.server.shutdown(std::net::Shutdown::Write).unwrap();
+            });
+            (&pair.client).read_to_end(&mut came).unwrap();
+        });
+        let counted = hold.evidence().unwrap();
+        println!("{}", counted.claim("x").why);
+        let mut left = came.as_slice();
+        let (mut beats, mut rest) = (0, business.as_slice());
+        while !left.is_empty() {
+            let beat = left[3] == 0;
+            let length = match beat {
+                true => 20,
+                false => 20 + u32::from_be_bytes(*left[16..].first_chunk().unwrap()) as usize,
+            };
+            let (frame, behind) = left.split_at(length);
+            left = behind;
+            match beat {
+                true => beats += 1,
+                false => {
+                    assert_eq!(frame, &rest[..length], "business, in its turn");
+                    rest = &rest[length..];
+                }
+            }
+        }
+        assert!(rest.is_empty(), "{} bytes of business are lost", rest.len());
+        assert_eq!(beats + counted.met(), u64::from(FRAMES));
+        assert!(hold.heal().unwrap().is_empty());
     }
 
     #[test]

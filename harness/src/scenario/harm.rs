@@ -25,12 +25,13 @@ pub(super) fn sort(frame: FrameKind) -> Sort {
     }
 }
 
-/// A protocol of frames, as decoders know it.
-pub(super) fn protocol(protocol: FrameProtocol) -> Protocol {
+/// Protocols of frames, as decoders know them.
+pub(super) fn protocols(protocol: FrameProtocol) -> Vec<Protocol> {
     match protocol {
-        FrameProtocol::BoltV1 => Protocol::BoltV1,
-        FrameProtocol::BoltV2 => Protocol::BoltV2,
-        FrameProtocol::Tr => Protocol::Tr,
+        FrameProtocol::Bolt => vec![Protocol::BoltV1, Protocol::BoltV2],
+        FrameProtocol::BoltV1 => vec![Protocol::BoltV1],
+        FrameProtocol::BoltV2 => vec![Protocol::BoltV2],
+        FrameProtocol::Tr => vec![Protocol::Tr],
     }
 }
 
@@ -47,7 +48,8 @@ pub(super) enum Doer {
     /// The app, which is told to.
     App,
     /// A keeper in the pod: packets, whole pods, links, disks, what a program has of its machine,
-    /// and what the config center and the VIP names are told.
+    /// frames of connections that stand, where that way is asked for, and what the config center
+    /// and the VIP names are told.
     Keeper,
 }
 
@@ -70,6 +72,9 @@ impl Doer {
 pub(super) fn doer(fault: &Fault) -> Doer {
     let signal = fault.way.is_none_or(|way| way.value == Way::Signal);
     match (fault.subject(), fault.kind.value) {
+        (Subject::Frames, _) if fault.way.is_some_and(|way| way.value == Way::Sockhash) => {
+            Doer::Keeper
+        }
         (Subject::Frames, _) => Doer::Relay,
         (
             Subject::Packets
@@ -148,7 +153,7 @@ pub(super) fn rule(fault: &Fault) -> Rule {
         Sender::Listener => Direction::Back,
     });
     let sorts = fault.frame.map(|frame| sort(frame.value));
-    let protocols = fault.protocol.map(|it| protocol(it.value));
+    let protocols = fault.protocol.map(|it| protocols(it.value));
     let (first, last) = fault.span();
     let word = |it: &Option<Spanned<String>>| it.as_ref().map(|it| it.value.clone());
     let family = fault.ip.map(|version| match version.value {
@@ -158,7 +163,7 @@ pub(super) fn rule(fault: &Fault) -> Rule {
     Rule {
         direction,
         sorts: sorts.into_iter().collect(),
-        protocols: protocols.into_iter().collect(),
+        protocols: protocols.unwrap_or_default(),
         service: word(&fault.service),
         method: word(&fault.method),
         connection: fault.connection.map(|it| it.value),
@@ -240,6 +245,10 @@ mod tests {
             "close after tr forth 3 to 3",
         );
         check(
+            "{id: a, kind: drop, pod: client, port: 12220, protocol: bolt}",
+            "drop bolt-v1 bolt-v2",
+        );
+        check(
             "{id: a, kind: mute, pod: client, port: 12220, from: sidecar, frame: heartbeat}",
             "mute heartbeat back",
         );
@@ -278,6 +287,10 @@ mod tests {
         check("{kind: drop, from: app, port: 12199}", Doer::Keeper);
         check("{kind: drop, frame: heartbeat, port: 12199}", Doer::Relay);
         check("{kind: drop, port: 12199, way: relay}", Doer::Relay);
+        check(
+            "{kind: drop, frame: heartbeat, port: 12199, way: sockhash}",
+            Doer::Keeper,
+        );
         check("{kind: mute, port: 12199}", Doer::Relay);
         check("{kind: mute}", Doer::App);
         check("{kind: pause}", Doer::Mesh);

@@ -36,7 +36,7 @@ impl Hall {
         // Without a network of its own the pod's rules would be this machine's.
         let of_network = matches!(
             fault.subject(),
-            Subject::Packets | Subject::Pod | Subject::Link
+            Subject::Packets | Subject::Pod | Subject::Link | Subject::Frames
         );
         if of_network && !environment.can(Capability::Filter) {
             return Err(Error::Unsupported {

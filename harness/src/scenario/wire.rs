@@ -24,10 +24,12 @@ pub(super) enum Keep {
 /// Frames that a probe means.
 fn count(account: &Account, probe: &WireProbe) -> u64 {
     let sort = probe.frame.map(harm::sort);
-    let protocol = probe.protocol.map(harm::protocol);
+    let protocols = probe.protocol.map(harm::protocols);
     let meant = account.frames.iter().filter(|(class, _)| {
         sort.is_none_or(|sort| class.sort == sort)
-            && protocol.is_none_or(|protocol| class.protocol == protocol)
+            && protocols
+                .as_ref()
+                .is_none_or(|protocols| protocols.contains(&class.protocol))
     });
     meant.map(|(_, frames)| frames).sum()
 }

@@ -12,7 +12,7 @@ use meshproof_sys::wake::Wake;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{Place, failure, is_of_keepers, made, print, read};
+use super::{Place, failure, made, print, read};
 use crate::exit::{self, Failure};
 
 /// Put a fault in force, for a time
@@ -49,7 +49,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let spec = read(&args.fault)?;
-    is_of_keepers(&spec)?;
     let limit = limit(&spec, args.during)?;
     let place = args.place.of(&spec);
     let mut again = vec!["inject".to_owned(), args.fault.clone()];
