@@ -64,6 +64,7 @@ fn three_answers_are_lost_and_nothing_else() {
             run: "run".into(),
             lease: "three".into(),
             process: None,
+            control: None,
         },
     };
     let pod = InPod {

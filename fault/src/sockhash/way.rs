@@ -577,6 +577,7 @@ mod tests {
             run: "test".into(),
             lease: "one".into(),
             process: None,
+            control: None,
         }
     }
 
