@@ -318,3 +318,21 @@ fn a_record_is_evidence_while_it_is_whole_and_the_newest() {
     handle.set_modified(later).expect("its time is set");
     assert_eq!(blocks(), ["one/result unreadable"]);
 }
+
+/// What this repository is held to can be read, and names what it should.
+#[test]
+fn this_repository_has_rules() {
+    let rules = include_str!("../../../meshproof.yaml");
+    let packs = Snapshot::load(0, &shipped()).expect("they prove themselves");
+    let gate = meshproof_ci::compile(&Source::new("meshproof.yaml", rules), &packs);
+    let gate = gate.unwrap_or_else(|problem| panic!("{problem} (line {:?})", problem.line()));
+    let ids: Vec<&str> = gate.checkpoints.iter().map(|it| it.id.as_str()).collect();
+    for id in [
+        "git-flow/names",
+        "commit-style/subject",
+        "code-review/size",
+        "forbidden",
+    ] {
+        assert!(ids.contains(&id), "{ids:?}");
+    }
+}
