@@ -7,6 +7,7 @@ mod conformance;
 mod connections;
 mod demo;
 mod diff;
+mod docs;
 mod doctor;
 mod environment;
 mod fault;
