@@ -1,8 +1,3 @@
-#![expect(
-    unsafe_code,
-    reason = "a TAP device is made by ioctls, and the head in front of frames is an option of \
-              packet sockets, for which no library has a safe word"
-)]
 //! A link whose far end is a program: what the kernel sends on it is read here, and what is
 //! written here is what the kernel receives on it. And a socket that sends whole frames on a link.
 //!
@@ -13,6 +8,12 @@
 //!
 //! The link goes with its descriptor, whatever happens to the process; whatever hangs at it goes
 //! with the link.
+
+#![expect(
+    unsafe_code,
+    reason = "a TAP device is made by ioctls, and the head in front of frames is an option of \
+              packet sockets, for which no library has a safe word"
+)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
