@@ -104,6 +104,9 @@ impl Share {
     /// Bits of a hash that are compared: those that a float of a share holds exactly.
     pub const BITS: u32 = 53;
 
+    /// So many numbers have these bits.
+    const ALL: f64 = (1_u64 << Share::BITS) as f64;
+
     /// From one frame to the next.
     pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -123,36 +126,31 @@ impl Share {
         for (to, from) in front.iter_mut().zip(hasher.finalize().as_bytes()) {
             *to = *from;
         }
-        let all = (1_u64 << Share::BITS) as f64;
         Share {
             key: u64::from_le_bytes(front),
-            below: (percent.clamp(0.0, 100.0) / 100.0 * all) as u64,
+            below: (percent.clamp(0.0, 100.0) / 100.0 * Share::ALL) as u64,
         }
     }
 
     /// Whether it means this frame.
     pub fn picks(self, frame: u64) -> bool {
+        self.hash(frame) < self.below
+    }
+
+    /// The upper bits of a frame's hash.
+    fn hash(self, frame: u64) -> u64 {
         // The generator `splitmix64`, whose n-th number needs none before it.
         let mut hash = self.key.wrapping_add(frame.wrapping_mul(Share::STEP));
         for (down, times) in Share::FOLDS {
             hash = (hash ^ (hash >> down)).wrapping_mul(times);
         }
         hash ^= hash >> Share::LAST;
-        hash >> (u64::BITS - Share::BITS) < self.below
+        hash >> (u64::BITS - Share::BITS)
     }
 }
 
-/// A number from 0 up to 1 that seed, connection and number of the frame make, evenly.
+/// A number from 0 up to 1 that seed, connection and number of the frame make, evenly: [`picks`]
+/// means those that are below its share.
 pub(crate) fn share(seed: u64, connection: &str, frame: u64) -> f64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&frame.to_le_bytes());
-    hasher.update(connection.as_bytes());
-    let hash = hasher.finalize();
-    let mut front = [0; 8];
-    for (to, from) in front.iter_mut().zip(hash.as_bytes()) {
-        *to = *from;
-    }
-    // 53 bits are what a float holds exactly.
-    (u64::from_le_bytes(front) >> 11) as f64 / (1_u64 << 53) as f64
+    Share::of(100.0, seed, connection).hash(frame) as f64 / Share::ALL
 }
