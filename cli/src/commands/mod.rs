@@ -31,10 +31,6 @@ use crate::exit::Failure;
 
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, and it is parsed once"
-)]
 pub(crate) enum Command {
     /// List the exchanges of a capture, with an account of every packet, byte and frame
     Ls(ls::Args),
