@@ -802,11 +802,13 @@ fn what_cannot_be_done_is_said() {
             vec![
                 "inject",
                 "{kind: drop, frame: heartbeat, port: 1}",
+                "--host",
+                "--yes",
                 "--for",
                 "1s",
             ],
             2,
-            "is of frames",
+            "a dropped packet is not a dropped frame",
         ),
         (
             vec!["plan", "{kind: drpo, port: 1}"],
