@@ -290,7 +290,17 @@ fn frames_flow_again_when_their_keeper_is_killed() {
             let _over = Over(&ends);
             let mut seeded = Seeded(13);
             let count = kills(100);
+            // The kernel takes a moment to let a program go.
+            let gone = || {
+                let until = Nanos::now() + LONG;
+                let ours = |it: &Seen| it.name == "mp_it_1";
+                while bpf::programs().unwrap().iter().any(ours) {
+                    assert!(Nanos::now() < until, "a program is left");
+                    std::thread::yield_now();
+                }
+            };
             for number in 0..count {
+                gone();
                 let standby = stands().unwrap();
                 assert_eq!(standby.plan().way, Way::Sockhash);
                 if number % 2 == 0 {
@@ -305,13 +315,7 @@ fn frames_flow_again_when_their_keeper_is_killed() {
                 }
                 assert!(!traffic.is_finished(), "nobody noticed but by heartbeats");
             }
-            // The kernel takes a moment to let the last one go.
-            let until = Nanos::now() + LONG;
-            let ours = |it: &Seen| it.name == "mp_it_1";
-            while bpf::programs().unwrap().iter().any(ours) {
-                assert!(Nanos::now() < until, "a program is left");
-                std::thread::yield_now();
-            }
+            gone();
             ends.store(true, Ordering::Relaxed);
             traffic.join().unwrap()
         });

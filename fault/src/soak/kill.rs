@@ -205,6 +205,19 @@ fn read_some(out: &mut ChildStdout, said: &mut Vec<u8>) -> bool {
     }
 }
 
+/// Whether the kernel still looks for another one with an address of this network's (RFC 4862):
+/// its route comes when it has found none.
+fn addresses_are_tried() -> bool {
+    /// `IFA_F_TENTATIVE`.
+    const TENTATIVE: u32 = 0x40;
+    let listed = fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
+    listed.lines().any(|line| {
+        let flags = line.split_whitespace().nth(4);
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & TENTATIVE != 0)
+    })
+}
+
 impl Soak {
     /// Leaves this machine for a small one.
     pub(super) fn begin(seed: u64) -> Result<Soak, Error> {
@@ -254,6 +267,10 @@ impl Soak {
     /// the old iptables, the kernel keeps an empty one for ever once they were used.
     pub(super) fn all_is_as_it_was_from_here(&mut self) -> Result<(), Error> {
         self.target.again()?;
+        let until = Nanos::now() + LIMIT;
+        while addresses_are_tried() && Nanos::now() < until {
+            wait_until(Nanos::now() + LOOK);
+        }
         // Twice: what is opened once and kept is no leftover.
         self.look(true);
         self.before = self.look(true);
