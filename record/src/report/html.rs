@@ -39,14 +39,17 @@ struct Page {
 }
 
 /// A verdict by word, shape and colour.
-#[derive(Clone, Copy)]
-pub(super) struct Badge {
-    pub(super) word: &'static str,
-    pub(super) class: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Badge {
+    /// The word, as in every output.
+    pub word: &'static str,
+    /// The class of style sheet and icon.
+    pub class: &'static str,
 }
 
 impl Badge {
-    pub(super) fn of(verdict: Verdict) -> Badge {
+    /// Of a verdict.
+    pub fn of(verdict: Verdict) -> Badge {
         let class = match verdict {
             Verdict::Pass => "pass",
             Verdict::Fail => "fail",
@@ -313,7 +316,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
 }
 
 /// `2026-11-23 13:45:12 UTC` out of an RFC 3339 time; whatever else it is, tamed.
-fn moment(rfc3339: &str) -> String {
+pub fn moment(rfc3339: &str) -> String {
     let seconds = rfc3339.get(..19).filter(|_| rfc3339.ends_with('Z'));
     match seconds {
         Some(seconds) => format!("{} UTC", seconds.replace('T', " ")),
