@@ -1,4 +1,5 @@
-//! Orders of the control side: routes, settings, closing, draining, handing over.
+//! Orders of the control side: routes, settings, an app that is lost and back, draining, handing
+//! over.
 
 use meshproof_sys::clock::Nanos;
 
@@ -21,9 +22,13 @@ impl Core {
             }
             Command::CloseInbound => {
                 self.inbound_open = false;
+                self.leave_app(now);
                 self.send_away(Some(Side::Inbound), now);
             }
-            Command::OpenInbound => self.inbound_open = true,
+            Command::OpenInbound => {
+                self.inbound_open = true;
+                self.leave_app(now);
+            }
             Command::Drain => {
                 let since = match self.mode {
                     Mode::Serving => now,
@@ -38,6 +43,24 @@ impl Core {
                     self.hand_over(conn);
                 }
                 self.wake_by(now.plus_ns(ms(HAND_OVER_GRACE_MS)));
+            }
+        }
+    }
+
+    /// Nothing new goes to the app on connections from before this moment. Whatever lost the app
+    /// may have lost what they carried, too: then TCP holds back every later byte, and goes on
+    /// doing so when the app answers again, for about as long as it was silent. What is in flight
+    /// on them is waited for there; what waits for a connect waits for a new one.
+    fn leave_app(&mut self, now: Nanos) {
+        let app = self.settings.app;
+        let to_app = self.peers.iter().filter_map(|(conn, peer)| {
+            let upstream = peer.upstream().filter(|_| peer.address == app)?;
+            Some((conn, upstream.connected))
+        });
+        for (conn, connected) in to_app.collect::<Vec<_>>() {
+            match connected {
+                true => self.retire(conn),
+                false => self.connect_again(conn, now),
             }
         }
     }

@@ -99,9 +99,11 @@ pub enum Command {
     /// New settings; connections that stand are not torn down.
     Configure(Box<Settings>),
     /// The app is lost: the edge stops listening on 12200 (its kernel socket is closed, so that
-    /// new connections are refused), clients there get GoAway and are closed when idle.
+    /// new connections are refused), clients there get GoAway and are closed when idle. Nothing
+    /// new goes to the app on the connections that it has.
     CloseInbound,
-    /// The app is back; the edge listens again before it answers.
+    /// The app is back; the edge listens again before it answers. Calls go to the app on new
+    /// connections: those of before may be stalled by what was lost on them.
     OpenInbound,
     /// Nothing new on either side; GoAway; close what is idle; [`Action::Drained`] at the end.
     Drain,

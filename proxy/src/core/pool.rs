@@ -222,6 +222,28 @@ impl Core {
         }
     }
 
+    /// Gives a connect up that is under way, for a new one: what waits has not been written.
+    #[cold]
+    pub(super) fn connect_again(&mut self, conn: Conn, now: Nanos) {
+        let Some(peer) = self.peers.at_mut(conn) else {
+            return;
+        };
+        let to = peer.address;
+        let Some(upstream) = peer.upstream_mut() else {
+            return;
+        };
+        let class = upstream.class;
+        let waiting = std::mem::take(&mut upstream.waiting);
+        upstream.waiting_bytes = 0;
+        self.close(conn, now);
+        for one in waiting {
+            if self.wanted(&one) {
+                let upstream = self.bind(one.client, to, class, now);
+                self.queue(upstream, one, now);
+            }
+        }
+    }
+
     /// Whether a frame that waited is still to be sent: its time is not up, its client not gone.
     fn wanted(&self, waiting: &Waiting) -> bool {
         match waiting.flight {
