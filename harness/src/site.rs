@@ -6,12 +6,7 @@ use meshproof_input::{Problem, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::scenario::needs::{self, Owner};
-
-/// Why a site of static addresses has no mesh.
-pub(crate) const STATIC: &str = "addresses stand in configurations there (`registry: static`), and who is called in a mesh is \
-     told by a config center";
+use crate::scenario::needs::{self, CONFIG_CENTER, Owner};
 
 /// A profile of infrastructure: what is there, and what can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +36,8 @@ pub struct Site {
 pub enum RegistryKind {
     /// A config center that pushes.
     ConfigCenter,
-    /// None: addresses stand in the configuration.
+    /// None: nobody registers anywhere, and who is called stands in the configurations of sidecars
+    /// and clients.
     Static,
 }
 
@@ -55,7 +51,7 @@ pub enum NamesKind {
     Dns,
 }
 
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     (
         "scenarios/sites/ant-like.yaml",
         include_str!("../../scenarios/sites/ant-like.yaml"),
@@ -63,6 +59,10 @@ const SHIPPED: [(&str, &str); 2] = [
     (
         "scenarios/sites/public-cloud-like.yaml",
         include_str!("../../scenarios/sites/public-cloud-like.yaml"),
+    ),
+    (
+        "scenarios/sites/static-addresses.yaml",
+        include_str!("../../scenarios/sites/static-addresses.yaml"),
     ),
 ];
 
@@ -140,21 +140,39 @@ impl Site {
             let code = "site::unknown_capability";
             return Err(at("capabilities", strange, code, message, help));
         }
+        let told = [CONFIG_CENTER, "registry_push"];
+        let told = told.into_iter().find(|it| site.capabilities.contains(*it));
+        if let Some(capability) = told.filter(|_| !site.has_center()) {
+            let message =
+                format!("`{capability}` needs a config center, and `registry: static` has none");
+            let help = "take it out, or write `registry: config-center`".to_owned();
+            let code = "site::no_config_center";
+            return Err(at("capabilities", capability, code, message, help));
+        }
         Ok(site)
     }
 
-    /// Whether meshes can be made as this site has them.
-    ///
-    /// # Errors
-    /// It has no config center: nobody tells sidecars of a mesh whom to call.
-    pub fn can_have_meshes(&self) -> Result<(), Error> {
-        match self.registry {
-            RegistryKind::ConfigCenter => Ok(()),
-            RegistryKind::Static => Err(Error::Refused(format!(
-                "site {}: {STATIC}: write `registry: config-center`",
-                self.site
-            ))),
-        }
+    /// Whether a config center tells who provides what.
+    pub fn has_center(&self) -> bool {
+        self.registry == RegistryKind::ConfigCenter
+    }
+
+    /// Why no deployment of a capture can be made here; none: it can.
+    pub fn lacks_deployment(&self) -> Option<String> {
+        let why = format!(
+            "{} has no config center (`registry: static`), whose contents an offline mesh takes \
+             from its capture",
+            self.site
+        );
+        (!self.has_center()).then_some(why)
+    }
+
+    /// Everything that can be relied on here: what its file says, and a config center where it has
+    /// one.
+    pub fn offers(&self) -> BTreeSet<String> {
+        let mut all = self.capabilities.clone();
+        all.extend(self.has_center().then(|| CONFIG_CENTER.to_owned()));
+        all
     }
 
     /// Why nothing that is called in this protocol runs here; none: it does.
@@ -169,7 +187,7 @@ impl Site {
         let known = needs::CAPABILITIES
             .iter()
             .any(|(name, owner, _)| *name == capability && *owner == Owner::Site);
-        let lacks = known && !self.capabilities.contains(capability);
+        let lacks = known && !self.offers().contains(capability);
         lacks.then(|| format!("{} lacks {capability}", self.site))
     }
 
@@ -189,7 +207,7 @@ mod tests {
             .iter()
             .map(|(name, text)| Site::parse(name, text).unwrap().site)
             .collect();
-        assert_eq!(names, ["ant-like", "public-cloud-like"]);
+        assert_eq!(names, ["ant-like", "public-cloud-like", "static-addresses"]);
         assert!(Site::shipped("ant-like").is_some());
         assert!(Site::shipped("ant").is_none());
     }
@@ -224,6 +242,26 @@ mod tests {
             2,
             "unknown value `zookeeper`",
             "expected one of `config-center`, `static`",
+        );
+        check(
+            "site: s\nregistry: static\nnames: dns\nprotocols: [bolt]\nzones: [a]\n\
+             capabilities: [dns, registry_push]\n",
+            6,
+            "`registry_push` needs a config center, and `registry: static` has none",
+            "take it out, or write `registry: config-center`",
+        );
+    }
+
+    #[test]
+    fn a_config_center_is_a_capability_of_those_who_have_one() {
+        for site in shipped() {
+            let lacks = site.lacks(CONFIG_CENTER);
+            assert_eq!(lacks.is_none(), site.has_center(), "{}", site.site);
+        }
+        let site = Site::shipped("static-addresses").expect("it ships");
+        assert_eq!(
+            site.lacks("registry_push").as_deref(),
+            Some("static-addresses lacks registry_push")
         );
     }
 }

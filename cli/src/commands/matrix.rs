@@ -263,9 +263,21 @@ fn read(args: &Args) -> Result<Read, Failure> {
     });
     let all = self::sites(args)?;
     let usual = all.first().cloned().unwrap_or_default();
-    usual
-        .can_have_meshes()
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+    if args.in_process && !usual.has_center() {
+        // An axis of sites is looked at cell by cell.
+        let why = format!(
+            "cells in process have a config center, and site {} has none: leave --in-process out",
+            usual.site
+        );
+        return Err(Failure::Usage(why));
+    }
+    let lacks = usual.lacks_deployment();
+    let on_site = matrix.axes().iter().any(|axis| axis.name == "site");
+    if let Some(why) = lacks.filter(|_| matrix.work().replay.is_some() && !on_site) {
+        return Err(Failure::Usage(format!(
+            "{why}: choose another site, such as --site ant-like"
+        )));
+    }
     exclude_by_sites(&mut matrix, &all, &usual, spec).map_err(diagnostic)?;
     Ok(Read {
         matrix,

@@ -177,7 +177,10 @@ fn tell(
     let cases = jobs
         .iter()
         .filter_map(|job| Some((job, stories.get(job.story)?)))
-        .map(|(job, story)| (suite::id(story, job.bug.as_deref()), choices.clone()))
+        .map(|(job, story)| {
+            let id = suite::id(story, job.bug.as_deref());
+            (id, suite::choices(story, &choices))
+        })
         .collect();
     let planned = Event::Planned {
         name,

@@ -494,18 +494,6 @@ fn cells_that_a_site_cannot_have_are_left_out() {
 }
 
 #[test]
-fn a_site_without_a_config_center_has_no_mesh() {
-    let folder = tempfile::tempdir().unwrap();
-    let site = folder.path().join("s.yaml");
-    let text = "site: s\nregistry: static\nnames: dns\nprotocols: [bolt]\nzones: [a]\n";
-    std::fs::write(&site, text).unwrap();
-    let matrix = "matrix: m\naxes:\n  call: [sync]\n";
-    let (code, told) = planned(matrix, &["--site", site.to_str().unwrap()]);
-    assert_eq!(code, 2, "{told}");
-    assert!(told.contains("`registry: static`"), "{told}");
-}
-
-#[test]
 fn a_budget_that_cuts_cells_off_is_told_in_verdict_and_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("m.yaml");

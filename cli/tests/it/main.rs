@@ -29,6 +29,7 @@ mod relay;
 mod replay;
 mod report;
 mod rewrite;
+mod sites;
 mod sockhash;
 mod standing;
 mod stopped;

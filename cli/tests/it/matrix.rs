@@ -13,7 +13,7 @@ use crate::peer::{command, skipped};
 const OWN: &str = env!("CARGO_BIN_EXE_meshproof");
 
 /// The mixed fleet in a few cells: what the historic bugs need, and their neighbours.
-const SMALL: &str = "\
+pub(crate) const SMALL: &str = "\
 matrix: small
 axes:
   client: {mesh: [none, reference]}
@@ -26,15 +26,15 @@ cell: {calls: 16, budget: 60s}
 ";
 
 /// One run of a matrix: its exit code and its record.
-struct Run {
-    code: i32,
-    told: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) told: String,
     folder: tempfile::TempDir,
 }
 
 impl Run {
     /// Behind whatever is to stand in front of the program.
-    fn of(front: &[&str], matrix: &str, arguments: &[&str]) -> Run {
+    pub(crate) fn of(front: &[&str], matrix: &str, arguments: &[&str]) -> Run {
         let folder = tempfile::tempdir().unwrap();
         // An ordinary user writes into it too.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
@@ -71,7 +71,7 @@ impl Run {
         events.map(|entry| entry.unwrap().event).collect()
     }
 
-    fn blames(&self) -> Vec<Blame> {
+    pub(crate) fn blames(&self) -> Vec<Blame> {
         let blamed = |event| match event {
             Event::Blamed { blame } => Some(blame),
             _ => None,
@@ -80,7 +80,7 @@ impl Run {
     }
 
     /// This machine has no namespaces for us: said aloud.
-    fn is_unsupported(&self) -> bool {
+    pub(crate) fn is_unsupported(&self) -> bool {
         if self.code == 4 {
             skipped(&format!("needs namespaces: {}", self.told));
         }

@@ -13,7 +13,7 @@ use meshproof_record::verdict::Verdict;
 use crate::environment::up;
 use crate::peer::{command, skipped};
 
-fn meshproof(args: &[&str]) -> (i32, String, String) {
+pub(crate) fn meshproof(args: &[&str]) -> (i32, String, String) {
     let output = Command::cargo_bin("meshproof")
         .unwrap()
         .args(args)
@@ -25,7 +25,7 @@ fn meshproof(args: &[&str]) -> (i32, String, String) {
 }
 
 /// The cases of a record, as they ended.
-fn cases(folder: &Path) -> Vec<Case> {
+pub(crate) fn cases(folder: &Path) -> Vec<Case> {
     let record = Record::open(folder).unwrap();
     let ended = record
         .events()

@@ -84,7 +84,8 @@ impl Serializer {
 /// Calls from one pod.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The pod that calls: through its sidecar where it has one, else by the config center.
+    /// The pod that calls: through its sidecar where it has one, else by the config center, or by
+    /// addresses in its configuration.
     pub from: String,
     /// What kind.
     pub style: Style,
@@ -233,13 +234,13 @@ impl Mesh {
         let journal = {
             let mut calls = lock(&self.calls);
             calls.made += 1;
-            let journal = self.journal(&format!("call-{}-{}.jsonl", calls.made, call.from));
-            if call.style != Style::Heartbeat {
-                calls.journals.push(journal.clone());
-            }
-            journal
+            self.journal(&format!("call-{}-{}.jsonl", calls.made, call.from))
         };
         let arguments = self.arguments(call, &journal)?;
+        // What is refused has no journal.
+        if call.style != Style::Heartbeat {
+            lock(&self.calls).journals.push(journal.clone());
+        }
         let command = Command {
             log: self.log_of(&format!("{}-client", call.from)),
             ..Command::own("the client", arguments)
@@ -334,7 +335,20 @@ impl Mesh {
                 }
                 match sidecar {
                     Some(_) => add("to", self.through(&call.from, &place).to_string()),
-                    None => add("config-center", format!("http://{}", self.center()?)),
+                    None if self.setting.site.has_center() => {
+                        add("config-center", format!("http://{}", self.center()?));
+                    }
+                    None => {
+                        let all = self.site()?.configured(&call.version)?;
+                        if all.is_empty() {
+                            return Err(Error::Refused(format!(
+                                "nobody provides version {} of the service, whose address pod {} \
+                                 could have in its configuration",
+                                call.version, call.from
+                            )));
+                        }
+                        all.into_iter().for_each(|one| add("provider", one));
+                    }
                 }
             }
         }

@@ -25,8 +25,18 @@ pub enum Part {
 
 impl Mesh {
     /// Where the config center is.
+    ///
+    /// # Errors
+    /// The site has none.
     pub fn center(&self) -> Result<SocketAddr, Error> {
-        Ok(self.services_at()?.center)
+        let center = self.services_at()?.center;
+        center.ok_or_else(|| {
+            Error::Refused(format!(
+                "site {} has no config center (`registry: static`): addresses stand in \
+                 configurations there; choose a site that has one, such as --site ant-like",
+                self.setting.site.site
+            ))
+        })
     }
 
     /// Where the VIP name service is.
@@ -45,7 +55,7 @@ impl Mesh {
     }
 
     pub(super) fn services_at(&self) -> Result<Services, Error> {
-        rise::services(self.environment())
+        rise::services(self.environment(), &self.setting)
     }
 
     pub(super) fn site(&self) -> Result<Site<'_>, Error> {
@@ -227,6 +237,9 @@ impl Mesh {
     /// Kills the config center, or the VIP name service, and starts it again: it has forgotten
     /// everything. `{"restart":"with-memory"}` is an order for one that remembers.
     pub fn restart_service(&self, service: &str) -> Result<(), Error> {
+        if service == REGISTRY {
+            self.center()?;
+        }
         let mut services = lock(&self.running);
         let running = services.remove(service).ok_or_else(|| {
             Error::Refused(format!(
@@ -269,9 +282,13 @@ impl Mesh {
             .collect())
     }
 
-    /// Waits until the config center names a pod for all that its app provides, or for none of it.
+    /// Waits until the config center names a pod for all that its app provides, or for none of it;
+    /// where there is none, until 12200 of the pod takes connections, or refuses them.
     pub fn stands(&self, pod: &str, there: Presence, limit: Duration) -> Result<(), Error> {
         let address = self.place(pod)?.inbound;
+        if !self.setting.site.has_center() {
+            return rise::becomes(self.environment(), address, there, limit).map(drop);
+        }
         for service in self.services_of(pod)? {
             let pushes = self.pushes(&[&service])?;
             if pushes.lists(address, there, Nanos(0), limit).is_none() {

@@ -67,7 +67,8 @@ impl Mesh {
         for journal in calls {
             self.copy(&journal, "calls", &mut kept)?;
         }
-        for name in ["registry.jsonl", "vip.jsonl"] {
+        let center = self.setting.site.has_center().then_some("registry.jsonl");
+        for name in center.into_iter().chain(["vip.jsonl"]) {
             self.copy(&self.journal(name), "services", &mut kept)?;
         }
         let timeline: String = self
@@ -138,6 +139,7 @@ impl Mesh {
                     }
                     runs.extend(member.peers.iter().map(|peer| peer.name().to_owned()));
                 }
+                (REGISTRY, None) if !self.setting.site.has_center() => continue,
                 (REGISTRY, None) => runs.push("config center".into()),
                 (VIP, None) => runs.push("VIP names".into()),
                 (_, None) => {}
@@ -174,8 +176,11 @@ impl Mesh {
         all
     }
 
-    /// What the config center said, in order.
+    /// What the config center said, in order; nothing where there is none.
     pub fn registry_said(&self) -> Result<Vec<RegistrySaid>, Error> {
+        if !self.setting.site.has_center() {
+            return Ok(Vec::new());
+        }
         let log = self.registry_log()?;
         let mut peers = std::collections::BTreeMap::new();
         let mut said = Vec::new();

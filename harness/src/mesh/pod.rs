@@ -37,7 +37,8 @@ pub(super) struct Member {
 /// Where config center and names are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Services {
-    pub(super) center: SocketAddr,
+    /// None: the site has none.
+    pub(super) center: Option<SocketAddr>,
     pub(super) names: SocketAddr,
 }
 
@@ -72,7 +73,6 @@ pub(super) fn values(
         ("local", place.app.ip().to_string()),
         ("open", open.to_string()),
         ("zone", zone.to_owned()),
-        ("registry", services.center.to_string()),
         ("vip", services.names.to_string()),
         ("vip.ip", services.names.ip().to_string()),
         ("inbound", SocketAddr::new(open, port::INBOUND).to_string()),
@@ -95,6 +95,13 @@ pub(super) fn values(
         ),
     ] {
         values.set(name, value);
+    }
+    match services.center {
+        Some(center) => {
+            values.set("registry", center.to_string());
+            values.set("config_center", format!("http://{center}"));
+        }
+        None => values.set("config_center", "null"),
     }
     Ok(values)
 }
@@ -197,9 +204,10 @@ pub(super) fn waits(when: &ReadyWhen, values: &Values) -> Result<Waits, Error> {
 pub(super) enum Stands {
     /// On 12199, behind a sidecar that publishes for it.
     Behind,
-    /// On 12199, behind a sidecar that does not: it registers itself, as 12200.
+    /// On 12199, behind a sidecar that does not: it registers itself, as 12200, where there is a
+    /// config center.
     BehindSilent,
-    /// On 12200, without a sidecar: it registers itself.
+    /// On 12200, without a sidecar: it registers itself where there is a config center.
     Alone,
 }
 
@@ -211,7 +219,7 @@ pub(super) fn app(
     place: &Place,
     behind: SocketAddr,
     open: std::net::IpAddr,
-    center: SocketAddr,
+    center: Option<SocketAddr>,
     zone: &str,
     journal: &Path,
 ) -> Command {
@@ -237,9 +245,11 @@ pub(super) fn app(
     for version in &app.versions {
         add("service-version", version.clone());
     }
-    match stands {
-        Stands::Behind => add("sidecar", format!("http://{}", place.api)),
-        Stands::BehindSilent | Stands::Alone => {
+    match (stands, center) {
+        (Stands::Behind, _) => add("sidecar", format!("http://{}", place.api)),
+        // Others have its address in their configurations.
+        (Stands::BehindSilent | Stands::Alone, None) => {}
+        (Stands::BehindSilent | Stands::Alone, Some(center)) => {
             add("config-center", format!("http://{center}"));
             add("advertise", place.inbound.to_string());
             add("zone", zone.to_owned());
@@ -247,6 +257,15 @@ pub(super) fn app(
     }
     arguments.extend(app.arguments.iter().cloned());
     Command::own("the app", arguments).ready(Ready::Line("READY".into()))
+}
+
+/// A provider as a configuration names it: a scheme where it speaks one protocol alone.
+pub(super) fn configured(address: SocketAddr, speaks: Speaks) -> String {
+    match speaks {
+        Speaks::Old => format!("tr://{address}"),
+        Speaks::Bolt => format!("bolt://{address}"),
+        Speaks::New => address.to_string(),
+    }
 }
 
 /// What an app says at the config center: names of its protocols.

@@ -17,7 +17,7 @@ use crate::pick::{self, Raised};
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::sut::Sut;
-use crate::watch::Pushes;
+use crate::watch::{Presence, Pushes};
 use crate::{Error, sut};
 
 /// The service of the reference app, without its version.
@@ -38,7 +38,6 @@ pub(super) struct Site<'a> {
 
 pub(super) fn up(raised: Raised, spec: &MeshSpec, setting: &Setting) -> Result<Mesh, Error> {
     let begun = Begun::now();
-    setting.site.can_have_meshes()?;
     let Raised {
         environment,
         picked,
@@ -57,7 +56,7 @@ pub(super) fn up(raised: Raised, spec: &MeshSpec, setting: &Setting) -> Result<M
                 .map_err(Error::io(format!("the folder {}", folder.display())))?
         }
     };
-    let services = services(environment.as_ref())?;
+    let services = services(environment.as_ref(), setting)?;
     let mut relays = BTreeMap::new();
     for (pod, between) in &setting.relays {
         let relay = relay(environment.as_ref(), pod, *between)?;
@@ -152,15 +151,20 @@ fn relay(environment: &dyn Environment, pod: &str, between: Between) -> Result<R
     Relay::in_pod(environment, pod, at, to)
 }
 
-/// Where config center and names are. Who has all ports to itself has that of names, too.
-pub(super) fn services(environment: &dyn Environment) -> Result<Services, Error> {
+/// Where config center and names are. Who has all ports to itself has that of names, too. Where the
+/// site has no config center its pod is there all the same: who looks from outside looks from it.
+pub(super) fn services(
+    environment: &dyn Environment,
+    setting: &Setting,
+) -> Result<Services, Error> {
     let own = environment.backend() == Backend::Netns;
     let names = match own || environment.can(Capability::OwnPorts) {
         true => port::NAMES,
         false => port::NAMES_HIGH,
     };
+    let center = SocketAddr::new(environment.address(REGISTRY)?, port::CENTER);
     Ok(Services {
-        center: SocketAddr::new(environment.address(REGISTRY)?, port::CENTER),
+        center: setting.site.has_center().then_some(center),
         names: SocketAddr::new(environment.address(VIP)?, names),
     })
 }
@@ -174,14 +178,18 @@ struct Started {
 
 impl Site<'_> {
     fn start(&self) -> Result<Started, Error> {
-        // Whether the config center answers: apps make themselves known as soon as they run.
+        // Whether the config center answers, or nobody asks one: apps make themselves known as soon
+        // as they run.
         let center: OnceLock<bool> = OnceLock::new();
         let outcome = std::thread::scope(|scope| {
             let registry = scope.spawn(|| {
-                let started = self.registry().and_then(|process| {
-                    let watch = self.watch()?;
-                    Ok((process, watch))
-                });
+                let started = match self.services.center {
+                    None => Ok((None, None)),
+                    Some(at) => self.registry().and_then(|process| {
+                        let watch = self.watch(at)?;
+                        Ok((Some(process), watch))
+                    }),
+                };
                 // Told once, here.
                 let _ = center.set(started.is_ok());
                 started
@@ -215,9 +223,15 @@ impl Site<'_> {
                 told.push((at, "registry", what));
             }
         }
+        if self.services.center.is_none() {
+            for (at, what) in self.listening()? {
+                told.push((at, "socket", what));
+            }
+        }
+        let registry = registry.map(|registry| (REGISTRY.to_owned(), registry));
         Ok(Started {
             pods,
-            services: std::iter::once((REGISTRY.to_owned(), registry))
+            services: (registry.into_iter())
                 .chain(names.map(|names| (VIP.to_owned(), names)))
                 .collect(),
             told,
@@ -225,7 +239,8 @@ impl Site<'_> {
     }
 
     pub(super) fn registry(&self) -> Result<Process, Error> {
-        let control = SocketAddr::new(self.services.center.ip(), port::CENTER_CONTROL);
+        let center = self.environment.address(REGISTRY)?;
+        let control = SocketAddr::new(center, port::CENTER_CONTROL);
         let listen = SocketAddr::new(self.environment.open(REGISTRY)?, port::CENTER);
         let arguments = [
             "fixture",
@@ -248,6 +263,16 @@ impl Site<'_> {
     /// The order of the config center's answers. Providers register side by side; what is written
     /// as the order of their registration is that of the topology.
     fn order(&self) -> Result<String, Error> {
+        let addresses = self.ordered()?.into_iter().map(|name| {
+            let address = self.environment.address(name)?;
+            Ok(SocketAddr::new(address, port::INBOUND).to_string())
+        });
+        let addresses: Vec<String> = addresses.collect::<Result<_, Error>>()?;
+        Ok(format!("fixed:{}", addresses.join(",")))
+    }
+
+    /// Pods in the order in which they are to be named.
+    fn ordered(&self) -> Result<Vec<&str>, Error> {
         let mut names: Vec<&str> = self
             .spec
             .pods
@@ -272,12 +297,56 @@ impl Site<'_> {
                 )));
             }
         }
-        let addresses = names.iter().map(|name| {
-            let address = self.environment.address(name)?;
-            Ok(SocketAddr::new(address, port::INBOUND).to_string())
-        });
-        let addresses: Vec<String> = addresses.collect::<Result<_, Error>>()?;
-        Ok(format!("fixed:{}", addresses.join(",")))
+        Ok(names)
+    }
+
+    /// Who provides a version of the service, as configurations name them where no config center
+    /// does: in the same order, those that it does not mention behind the others.
+    pub(super) fn configured(&self, version: &str) -> Result<Vec<String>, Error> {
+        let named = self.ordered()?;
+        let behind = self.spec.pods.iter().map(|(name, _)| name.value.as_str());
+        let behind = behind.filter(|name| !named.contains(name));
+        let mut all = Vec::new();
+        for name in named.iter().copied().chain(behind) {
+            let mut pods = self.spec.pods.iter();
+            let pod = pods.find(|(other, _)| other.value == name);
+            let Some(app) = pod.and_then(|(_, pod)| pod.app.as_ref()) else {
+                continue;
+            };
+            if app.versions.iter().any(|it| it == version) {
+                let address = self.environment.address(name)?;
+                let address = SocketAddr::new(address, port::INBOUND);
+                all.push(pod::configured(address, app.speaks));
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a sidecar is told in the place of a config center: a rule for every service of apps,
+    /// and one for whatever else is called, where programs serve that are no apps.
+    fn routes(&self) -> Result<serde_json::Value, Error> {
+        let mut versions: Vec<&str> = Vec::new();
+        let mut others = Vec::new();
+        for (name, pod) in &self.spec.pods {
+            let provided = pod.app.iter().flat_map(|app| &app.versions);
+            versions.extend(provided.map(String::as_str));
+            if pod.serves {
+                let address = self.environment.address(name)?;
+                others.push(SocketAddr::new(address, port::INBOUND).to_string());
+            }
+        }
+        versions.sort_unstable();
+        versions.dedup();
+        let mut rules = Vec::new();
+        for version in versions {
+            let service = format!("{SERVICE}:{version}");
+            let to = self.configured(version)?;
+            rules.push(serde_json::json!({"service": service, "to": to}));
+        }
+        if !others.is_empty() {
+            rules.push(serde_json::json!({"to": others}));
+        }
+        Ok(rules.into())
     }
 
     pub(super) fn names(&self) -> Result<Process, Error> {
@@ -326,14 +395,25 @@ impl Site<'_> {
     }
 
     /// Watches what is expected at the config center; nothing is: no watch.
-    fn watch(&self) -> Result<Option<Pushes>, Error> {
+    fn watch(&self, center: SocketAddr) -> Result<Option<Pushes>, Error> {
         let expected = self.expected()?;
         let services: Vec<&str> = expected.keys().map(String::as_str).collect();
         if services.is_empty() {
             return Ok(None);
         }
-        let center = self.services.center;
         Pushes::watch(self.environment, REGISTRY, center, &services).map(Some)
+    }
+
+    /// Waits until everybody who is in the configurations of others takes connections.
+    fn listening(&self) -> Result<Vec<(Nanos, String)>, Error> {
+        let pods = self.spec.pods.iter();
+        let pods = pods.filter(|(_, pod)| pod.app.is_some() || pod.serves);
+        pods.map(|(name, _)| {
+            let address = SocketAddr::new(self.environment.address(name)?, port::INBOUND);
+            let at = becomes(self.environment, address, Presence::There, LIMIT)?;
+            Ok((at, format!("{address} of pod {name} takes connections")))
+        })
+        .collect()
     }
 
     /// Waits until everybody who is expected stands at the config center.
@@ -481,6 +561,11 @@ impl Site<'_> {
         let values = pod::values(environment, name, zone, heartbeat, services, &providers)?;
         let inbound = SocketAddr::new(self.front(name)?, port::INBOUND);
         let values = values.with("inbound", inbound.to_string());
+        let routes = match services.center {
+            Some(_) => serde_json::json!([]),
+            None => self.routes()?,
+        };
+        let values = values.with("routes", routes.to_string());
         Ok(values.with("folder", folder.to_string_lossy()))
     }
 
@@ -637,6 +722,41 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Error>>) -> Resul
         ))
     };
     thread.join().unwrap_or_else(|_| gone())
+}
+
+/// Waits until an address takes connections, or refuses them, as seen from the pod in which nothing
+/// else runs; when it was seen.
+pub(super) fn becomes(
+    environment: &dyn Environment,
+    address: SocketAddr,
+    wanted: Presence,
+    limit: Duration,
+) -> Result<Nanos, Error> {
+    /// Between two looks.
+    const PAUSE: Duration = Duration::from_millis(1);
+    let end = Nanos::now() + limit;
+    loop {
+        let seen = match environment.connect(REGISTRY, address, limit) {
+            Ok(_) => Some(Presence::There),
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::ConnectionRefused) => {
+                Some(Presence::Gone)
+            }
+            Err(error @ Error::Gone(_)) => return Err(error),
+            Err(_) => None,
+        };
+        let now = Nanos::now();
+        if seen == Some(wanted) {
+            return Ok(now);
+        }
+        if now > end {
+            let what = match wanted {
+                Presence::There => format!("a listener on {address}"),
+                Presence::Gone => format!("the end of the listener on {address}"),
+            };
+            return Err(Error::Late { what, limit });
+        }
+        std::thread::park_timeout(PAUSE);
+    }
 }
 
 /// The same order for the same seed (xorshift*, Fisher and Yates).

@@ -19,7 +19,7 @@ use std::time::Duration;
 use meshproof_sys::clock::Nanos;
 
 use super::pod::{self as adapters, Member};
-use super::rise::{LIMIT, Way};
+use super::rise::{LIMIT, Way, becomes};
 use super::{Mesh, Part, REGISTRY, lock, port};
 use crate::environment::{Command, Ready};
 use crate::process::{Exit, Process};
@@ -101,6 +101,7 @@ impl Mesh {
     /// Gives a pod without a sidecar one, while calls go on: the sidecar takes 12200 from the app,
     /// which moves to 12199 and publishes through the sidecar.
     pub fn meshify(&self, pod: &str, sidecar: &str) -> Result<Moved, Error> {
+        self.can_move()?;
         sut::find(&self.setting.suts, sidecar)?;
         if self.sidecar_of(pod)?.is_some() {
             return Err(Error::Refused(format!("pod {pod} has a sidecar already")));
@@ -128,6 +129,7 @@ impl Mesh {
     /// Takes the sidecar of a pod away, while calls go on: the app takes 12200 back and registers
     /// itself.
     pub fn demesh(&self, pod: &str) -> Result<Moved, Error> {
+        self.can_move()?;
         let app = self.process(pod, Part::App)?;
         let old = self.process(pod, Part::Sidecar)?;
         let before = self.place(pod)?.control;
@@ -154,6 +156,12 @@ impl Mesh {
         self.order(pod, before, "{\"goaway\":true}", &who)?;
         app.wait(LIMIT)?;
         Ok(moved)
+    }
+
+    /// Whether callers can be told of a move before it begins.
+    fn can_move(&self) -> Result<(), Error> {
+        // Its error says why not.
+        self.center().map(drop)
     }
 
     /// Watches 12200 during a move, and waits until it is over.
@@ -227,20 +235,7 @@ impl Mesh {
     /// Waits until 12200 of a pod refuses connections.
     fn is_free(&self, pod: &str) -> Result<(), Error> {
         let inbound = self.place(pod)?.inbound;
-        let end = Nanos::now() + LIMIT;
-        loop {
-            match self.environment().connect(REGISTRY, inbound, LIMIT) {
-                Err(error) if error.io_kind() == Some(std::io::ErrorKind::ConnectionRefused) => {
-                    return Ok(());
-                }
-                Err(error @ Error::Gone(_)) => return Err(error),
-                Ok(_) | Err(_) if Nanos::now() > end => {
-                    let what = format!("the end of the listener on {inbound}");
-                    return Err(Error::Late { what, limit: LIMIT });
-                }
-                Ok(_) | Err(_) => std::thread::park_timeout(PAUSE),
-            }
-        }
+        becomes(self.environment(), inbound, Presence::Gone, LIMIT).map(drop)
     }
 }
 

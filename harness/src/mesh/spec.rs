@@ -130,6 +130,16 @@ pub struct PeerSpec {
     pub ready: crate::sut::ReadyWhen,
 }
 
+impl PeerSpec {
+    /// Everything of it in which values may be named, but for when it is ready.
+    fn templates(&self) -> impl Iterator<Item = &str> {
+        let texts = self.command.iter();
+        let texts = texts.chain(self.files.iter().map(|(_, text)| &text.value));
+        let texts = texts.chain(self.environment.iter().map(|(_, text)| &text.value));
+        texts.map(String::as_str)
+    }
+}
+
 /// The topologies that ship: name, name of the file, text.
 pub const SHIPPED: [(&str, &str, &str); 3] = [
     (
@@ -163,6 +173,16 @@ impl MeshSpec {
     /// the adapters that there are.
     pub fn judge(&self, name: &str, text: &str, suts: &[&str]) -> Result<(), Problem> {
         Check { name, text, suts }.all(self)
+    }
+
+    /// The first peer that is told where the config center is, in words; none: the topology can
+    /// stand where addresses are configured.
+    pub(crate) fn asks_center(&self) -> Option<String> {
+        self.pods.iter().find_map(|(pod, spec)| {
+            let mut peers = spec.peers.iter();
+            let peer = peers.find(|peer| peer.templates().any(template::asks_center))?;
+            Some(format!("peer {} of pod {pod}", peer.name))
+        })
     }
 
     /// A topology that ships, by its name.
@@ -250,10 +270,7 @@ impl Check<'_> {
             return Err(self.at(span, "topology::no_version", message, help));
         }
         for peer in &pod.peers {
-            let texts = peer.command.iter();
-            let texts = texts.chain(peer.files.iter().map(|(_, text)| &text.value));
-            let mut texts = texts.chain(peer.environment.iter().map(|(_, text)| &text.value));
-            if let Some(unknown) = texts.find_map(|text| template::stranger(text)) {
+            if let Some(unknown) = peer.templates().find_map(template::stranger) {
                 let span = crate::sut::place(self.text, &unknown.name);
                 let message = format!("`{{{{{}}}}}` is no value of a pod", unknown.name);
                 return Err(self.at(span, "topology::unknown_value", message, unknown.help));

@@ -16,6 +16,7 @@ use crate::capture::{Recorder, Size};
 use crate::environment::{Capability, Environment, Topology};
 use crate::mesh::{Between, Mesh, Setting};
 use crate::netns::Options;
+use crate::site::Site;
 use crate::standing::Folder;
 use crate::{Backend, Error, pick};
 
@@ -85,6 +86,15 @@ impl<'a> Meshes<'a> {
             },
             other => Error::Refused(other.to_string()),
         })
+    }
+
+    /// Where a story is told.
+    fn site(&self, story: &Story) -> Site {
+        let given = &self.setting.site;
+        let named = story.scenario.site.as_ref();
+        let named = named.filter(|name| name.value != given.site);
+        let named = named.and_then(|name| Site::shipped(name));
+        named.unwrap_or_else(|| given.clone())
     }
 
     /// The adapters of a story: those of its pods, and those that move in.
@@ -185,11 +195,11 @@ fn legs(steps: &[meshproof_input::Spanned<Step>]) -> BTreeSet<(String, Between)>
 
 impl Maker for Meshes<'_> {
     fn offer(&self, story: &Story) -> Result<Offer, Error> {
-        let site = &self.setting.site;
+        let site = self.site(story);
         let machine = self.machine()?;
         Ok(Offer {
             suts: self.suts(story)?,
-            site: (site.site.clone(), site.capabilities.clone()),
+            site: (site.site.clone(), site.offers()),
             machine: (
                 machine.backend.name().to_owned(),
                 machine.capabilities.clone(),
@@ -208,6 +218,7 @@ impl Maker for Meshes<'_> {
             folder: Some(folder.path().to_path_buf()),
             bugs: bugs.into_iter().collect::<BTreeMap<_, _>>(),
             relays: legs(&story.scenario.steps).into_iter().collect(),
+            site: self.site(story),
             ..self.setting.clone()
         };
         let mesh = Mesh::up(&story.mesh, &setting)?;

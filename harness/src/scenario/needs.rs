@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use meshproof_fault::spec::Subject;
+use meshproof_input::Spanned;
 use meshproof_record::verdict::{Claim, Lacking};
+
+use super::model::Step;
+use super::plan;
+use super::probe::Probe;
 
 /// Who is to have a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +20,9 @@ pub enum Owner {
     /// The environment.
     Machine,
 }
+
+/// What a site has whose registry is a config center, whether its file says so or not.
+pub const CONFIG_CENTER: &str = "config_center";
 
 /// Every capability that a story may name: who is to have it, and what it means.
 pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
@@ -64,6 +73,16 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
         "ends gracefully: off the config center, then what is in flight",
     ),
     (
+        CONFIG_CENTER,
+        Owner::Site,
+        "a config center tells who provides what",
+    ),
+    (
+        "static_addresses",
+        Owner::Site,
+        "addresses stand in the configurations of sidecars and clients",
+    ),
+    (
         "registry_push",
         Owner::Site,
         "addresses are found by a config center that pushes",
@@ -94,6 +113,35 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
         "rules of the packet filter can be made in a pod",
     ),
 ];
+
+/// The first step that asks a config center, in words: `step 3 (probe registry)`; none: no step
+/// does, and the story can be told where addresses are configured.
+pub(super) fn asks_center(steps: &[Spanned<Step>]) -> Option<String> {
+    let mut numbered = plan::numbered(steps).into_iter();
+    numbered.find_map(|it| {
+        let what = about_center(it.step)?;
+        Some(format!("step {} ({what})", it.number))
+    })
+}
+
+/// What of a step itself, without the steps in it, is about a config center.
+fn about_center(step: &Step) -> Option<&'static str> {
+    let probes: Vec<&Spanned<Probe>> = match step {
+        Step::Registry(_) | Step::Meshify(_) | Step::Demesh(_) => return Some(step.word()),
+        Step::Fault(fault) if fault.subject() == Subject::ConfigCenter => {
+            return Some("fault of the config center");
+        }
+        Step::Eventually(wait) => wait.all.iter().chain(&wait.any).collect(),
+        Step::Always(hold) => hold.all.iter().collect(),
+        Step::Never(hold) => hold.any.iter().chain(&hold.all).collect(),
+        Step::When(when) => when.all.iter().collect(),
+        _ => return None,
+    };
+    let asks = probes
+        .into_iter()
+        .any(|probe| matches!(probe.value, Probe::Registry(_)));
+    asks.then_some("probe registry")
+}
 
 /// The first of these that looks like a capability of this owner (of any, where none is named) and
 /// is none, with what to type. A name that is like no other is somebody's own, and may be.

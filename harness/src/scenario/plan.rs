@@ -33,19 +33,49 @@ impl fmt::Display for Planned {
 
 /// Every step of a story, in the order in which they begin when branches take turns.
 pub fn plan(story: &Scenario) -> Vec<Planned> {
+    let lines = numbered(&story.steps).into_iter();
+    lines.map(Numbered::planned).collect()
+}
+
+/// A step and where it stands, as [`Planned`] has it.
+pub(super) struct Numbered<'s> {
+    pub(super) number: u32,
+    depth: usize,
+    branch: Option<&'s str>,
+    pub(super) step: &'s Step,
+}
+
+impl Numbered<'_> {
+    fn planned(self) -> Planned {
+        Planned {
+            number: self.number,
+            depth: self.depth,
+            branch: self.branch.map(str::to_owned),
+            text: say::step(self.step),
+        }
+    }
+}
+
+/// These steps and those in them, in the order of a plan.
+pub(super) fn numbered(steps: &[Spanned<Step>]) -> Vec<Numbered<'_>> {
     let mut lines = Vec::new();
-    enter(&story.steps, 0, None, &mut lines);
+    enter(steps, 0, None, &mut lines);
     lines
 }
 
-fn enter(steps: &[Spanned<Step>], depth: usize, branch: Option<&str>, lines: &mut Vec<Planned>) {
+fn enter<'s>(
+    steps: &'s [Spanned<Step>],
+    depth: usize,
+    branch: Option<&'s str>,
+    lines: &mut Vec<Numbered<'s>>,
+) {
     for step in steps {
         let number = u32::try_from(lines.len() + 1).unwrap_or(u32::MAX);
-        lines.push(Planned {
+        lines.push(Numbered {
             number,
             depth,
-            branch: branch.map(str::to_owned),
-            text: say::step(step),
+            branch,
+            step,
         });
         match &step.value {
             Step::Within(within) => enter(&within.steps, depth + 1, branch, lines),

@@ -20,6 +20,7 @@ pub const STORIES: &[(&str, &str)] = files!["scenarios/":
     "empty-push",
     "stale-cache",
     "registry-restart",
+    "without-center",
     "graceful-stop",
     "upgrade-under-load",
     "meshify",
@@ -157,7 +158,7 @@ mod tests {
         let topologies = |name: &str| Some((name.to_owned(), topology(name)?.to_owned()));
         let known = Known {
             suts: &["reference", "mosn"],
-            sites: &["ant-like", "public-cloud-like"],
+            sites: &["ant-like", "public-cloud-like", "static-addresses"],
             bugs: &[],
         };
         for (name, text) in stories() {

@@ -15,7 +15,7 @@ use super::Story;
 use super::account::Account;
 use super::make::Meshes;
 use super::model::CaughtBy;
-use super::needs::Offer;
+use super::needs::{CONFIG_CENTER, Offer, asks_center};
 use super::teller::{Ended, Tell, Teller, allowances};
 use super::world::World;
 use crate::Error;
@@ -147,6 +147,33 @@ pub fn id(story: &Story, bug: Option<&str>) -> String {
     }
 }
 
+/// Values that are told of a case: a story that names its site is told there.
+pub fn choices(story: &Story, all: &[Choice]) -> Vec<Choice> {
+    let own = |choice: &Choice| match &story.scenario.site {
+        Some(site) if choice.axis == "site" => Choice {
+            value: site.value.clone(),
+            ..choice.clone()
+        },
+        _ => choice.clone(),
+    };
+    all.iter().map(own).collect()
+}
+
+/// What speaks against a story: what it says that it needs, and what its steps do.
+fn lacks(story: &Story, offer: &Offer) -> Option<Claim> {
+    let needs = story.scenario.needs.iter().chain(&story.mesh.needs);
+    let lack = offer.lacks(needs.map(|need| need.as_str()));
+    lack.or_else(|| {
+        let steps = || asks_center(&story.scenario.steps);
+        let who = story.mesh.asks_center().or_else(steps)?;
+        let claim = offer.lacks([CONFIG_CENTER])?;
+        Some(Claim {
+            why: format!("{}; {who} asks it", claim.why),
+            ..claim
+        })
+    })
+}
+
 fn one(
     story: &Story,
     job: &Job,
@@ -169,7 +196,7 @@ fn one(
             None => CaseKind::Scenario,
         },
         about: story.scenario.about.clone(),
-        choices: options.choices.clone(),
+        choices: Vec::new(),
         verdict: Verdict::Invalid,
         claims: Vec::new(),
         took_ns: 0,
@@ -179,15 +206,15 @@ fn one(
         },
         evidence: Vec::new(),
     };
+    case.choices = choices(story, &options.choices);
     if let Some(bug) = bug {
         case.choices.push(Choice {
             axis: "bug".to_owned(),
             value: bug.to_owned(),
         });
     }
-    let needs = story.scenario.needs.iter().chain(&story.mesh.needs);
     let stand = match maker.offer(story) {
-        Ok(offer) => match offer.lacks(needs.map(|need| need.as_str())) {
+        Ok(offer) => match lacks(story, &offer) {
             Some(lack) => Err(lack),
             None => maker.up(story, bug).map_err(|error| not_up(&error)),
         },

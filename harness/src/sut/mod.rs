@@ -25,7 +25,10 @@ pub const REFERENCE: &str = "reference";
 /// [`template::NAMES`] has all of them. `name`, `address`, `zone` are the pod's; `local` and
 /// `open` are the IP addresses on which its own programs and others reach it; `inbound`, `app`,
 /// `outbound`, `api` and `admin` are where the sidecar listens and the app serves, as `IP:PORT`;
-/// `registry` and `vip` are config center and VIP name service; `folder` is the sidecar's own
+/// `registry` and `vip` are config center and VIP name service; `config_center` is the first as
+/// `http://IP:PORT`, `null` at a site that has none, where `registry` has no value; `routes` are
+/// what stands in its place there, as a JSON list of rules (`service`, and the addresses of those
+/// who provide it in `to`), `[]` where there is a config center; `folder` is the sidecar's own
 /// folder; `providers` are the addresses of the other pods that serve as a JSON list, and
 /// `providers.objects` the same as objects with the member `address`; `level` is the level that
 /// `log_level` is asked to set, and `pid`, in `holds` alone, the number of the process.

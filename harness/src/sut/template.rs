@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 /// Every name that may stand between `{{` and `}}`.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 23] = [
     "address",
     "admin",
     "api",
     "app",
+    "config_center",
     "folder",
     "heartbeat.interval_ms",
     "heartbeat.misses",
@@ -22,10 +23,14 @@ pub const NAMES: [&str; 21] = [
     "providers",
     "providers.objects",
     "registry",
+    "routes",
     "vip",
     "vip.ip",
     "zone",
 ];
+
+/// The config center, where there is one.
+const REGISTRY: &str = "registry";
 
 /// Values by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,12 +68,31 @@ impl Values {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Name(name) => match self.0.get(name) {
                     Some(value) => filled.push_str(value),
-                    None => return Err(unknown(name)),
+                    None => return Err(self.lacking(name)),
                 },
             }
         }
         Ok(filled)
     }
+
+    fn lacking(&self, name: &str) -> Unknown {
+        let no_center = self.0.get("config_center").is_some_and(|it| it == "null");
+        match name {
+            REGISTRY if no_center => Unknown {
+                name: name.to_owned(),
+                help: "this site has no config center: write `{{config_center}}`, which is `null` \
+                       there, and `{{routes}}`, which are the addresses; or choose a site that has \
+                       one"
+                .to_owned(),
+            },
+            _ => unknown(name),
+        }
+    }
+}
+
+/// Whether a text names the config center as one that must be there.
+pub(crate) fn asks_center(text: &str) -> bool {
+    pieces(text).any(|piece| matches!(piece, Piece::Name(REGISTRY)))
 }
 
 /// The first name in a text that nobody knows, with what may be meant.
@@ -147,6 +171,10 @@ mod tests {
             "`{{nmae}}` has no value here; did you mean `{{name}}`?",
         );
         // One that is known, but not here.
+        let without = Values::default().with("config_center", "null");
+        let told = without.fill("{{ registry }}").unwrap_err().to_string();
+        assert!(told.contains("this site has no config center"), "{told}");
+        assert!(asks_center("a {{ registry }}") && !asks_center("{{routes}} registry"));
         let told = Values::default().fill("{{zone}}").unwrap_err().to_string();
         assert!(told.starts_with("`{{zone}}` has no value here; there are address, "));
         assert!(stranger("{{zone}} {{name}}").is_none());

@@ -90,6 +90,14 @@ fn way(word: &str) -> Result<Way, String> {
 /// Measures.
 pub(crate) fn run(args: &HeartbeatArgs) -> Result<u8, Failure> {
     let (setting, _) = args.setting.read()?;
+    if !setting.site.has_center() {
+        let why = format!(
+            "site {} has no config center, and the word to it is what is measured: choose another \
+             site, such as --site ant-like",
+            setting.site.site
+        );
+        return Err(Failure::Usage(why));
+    }
     let sut = setting.suts.iter().find(|sut| sut.sut == args.sidecar);
     let isolates = match sut {
         Some(sut) => sut.can("isolates_on_heartbeat_loss"),

@@ -145,6 +145,10 @@ fn builds_of(args: &Args, offline: &Offline) -> Result<Vec<Build>, Failure> {
     let usage = |error: meshproof_harness::Error| Failure::Usage(error.to_string());
     // One site, whatever is tried.
     let site = args.setting.one_site()?;
+    if let Some(why) = site.lacks_deployment() {
+        let why = format!("{why}: choose another site, such as --site ant-like");
+        return Err(Failure::Usage(why));
+    }
     let adapters = args.setting.adapters()?;
     let own = offline.adapter().to_owned();
     let bugs: Vec<String> = args.bug.iter().map(|bug| bug.name().to_owned()).collect();

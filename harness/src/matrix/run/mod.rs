@@ -426,6 +426,14 @@ impl Runner {
         made: &Made,
         folder: &Path,
     ) -> Result<Observed, Error> {
+        let site = self.setting(made.site.as_deref(), folder)?.site;
+        if !site.has_center() {
+            return Err(Error::Refused(format!(
+                "site {} has no config center, and cells in process have one: run this one by \
+                 itself, without --in-process",
+                site.site
+            )));
+        }
         let io = Error::io("a cell in process");
         let names = std::iter::once(REGISTRY);
         let names = names.chain(made.spec.pods.iter().map(|(name, _)| name.value.as_str()));

@@ -6,11 +6,12 @@ use meshproof_input::Problem;
 use super::make::knows_tr_alone;
 use crate::matrix::{Matrix, Value};
 use crate::mesh::MeshSpec;
-use crate::site::{RegistryKind, STATIC, Site};
+use crate::site::Site;
 
 /// Leaves out what sites do not allow: providers and calls in a protocol that nobody speaks there,
-/// needs of capabilities that a site lacks, zones of a topology that it does not have, and sites
-/// without a config center. Where `site` is no axis, `usual` is where every cell stands.
+/// needs of capabilities that a site lacks, zones of a topology that it does not have, and what is
+/// done to a config center where there is none. Where `site` is no axis, `usual` is where every cell
+/// stands.
 ///
 /// # Errors
 /// Every cell stands in a site that cannot have their topology.
@@ -37,8 +38,8 @@ pub fn exclude_by_sites(
     };
     for (here, site) in standing {
         let mut out: Vec<(Vec<(String, String)>, String)> = Vec::new();
-        if site.registry == RegistryKind::Static && !here.is_empty() {
-            out.push((Vec::new(), format!("{}: {STATIC}", site.site)));
+        if matrix.work().replay.is_some() && !here.is_empty() {
+            out.extend(site.lacks_deployment().map(|why| (Vec::new(), why)));
         }
         if let Some(why) = topology.and_then(|topology| cannot_have(matrix, &site, topology)) {
             match (here.is_empty(), &matrix.work().topology) {
@@ -53,7 +54,8 @@ pub fn exclude_by_sites(
             for value in &axis.values {
                 let spoken = spoken(&axis.name, value);
                 let mut why = spoken.iter().filter_map(|one| site.lacks_protocol(one));
-                if let Some(why) = why.next() {
+                let why = why.next().or_else(|| no_center(&axis.name, value, &site));
+                if let Some(why) = why {
                     out.push((vec![(axis.name.clone(), value.to_string())], why));
                 }
             }
@@ -82,6 +84,13 @@ pub fn exclude_by_sites(
         }
     }
     Ok(())
+}
+
+/// Why a value that is about a config center means nothing at a site; none: it does.
+fn no_center(axis: &str, value: &Value, site: &Site) -> Option<String> {
+    let about = axis == "restart" && value.as_text() == Some("registry");
+    let lacks = about && !site.has_center();
+    lacks.then(|| format!("{} has no config center to restart", site.site))
 }
 
 /// Why a site cannot have a topology; none: it can.
