@@ -4,9 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Waiver};
 use crate::judge::{judge, not_reached};
-use crate::outcome::{Block, Code, Judged, Outcome, Ruling};
+use crate::outcome::{Block, Code, Granted, Judged, Outcome, Ruling, Waived};
 use crate::world::World;
 
 /// The version of [`Outcome`] as JSON.
@@ -95,6 +95,9 @@ pub fn check(
         checkpoints,
         generation: gate.generation,
         packs: gate.packs.clone(),
+        judged_unix_ms: millis(now),
+        rules: crate::report::rules(gate),
+        waivers: gate.waivers.iter().map(granted).collect(),
     }
 }
 
@@ -137,6 +140,23 @@ fn work(
             *place = judged;
         }
         moved.notify_all();
+    }
+}
+
+fn millis(ns: i128) -> i64 {
+    i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn granted(waiver: &Waiver) -> Granted {
+    Granted {
+        rule: waiver.rule.clone(),
+        waived: Waived {
+            owner: waiver.owner.clone(),
+            reason: waiver.reason.clone(),
+            expires: waiver.expires.clone(),
+            origin: waiver.origin.clone(),
+        },
+        over_unix_ms: millis(waiver.over_unix_ns),
     }
 }
 

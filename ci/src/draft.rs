@@ -215,9 +215,17 @@ fn read(scope: &Scope<'_>, written: &Spanned<file::Read>) -> Result<Read, Proble
             let message = "this would take any record";
             return Err(scope.problem(ask.span, "gate::record", message, help));
         }
+        let without = scope.fill_list(&ask.value.without)?;
+        for pattern in words.iter().chain(&without) {
+            if let Err(error) = glob::Pattern::new(pattern) {
+                let message = format!("`{pattern}` is no word or pattern: {error}");
+                return Err(scope.problem(ask.span, "gate::record", message, ""));
+            }
+        }
         found.push(From::Record(RecordQuestion {
             below: scope.fill_some(&ask.value.below)?,
             words,
+            without,
         }));
     }
     if let Some(ask) = &it.git {

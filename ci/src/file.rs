@@ -168,8 +168,12 @@ pub struct Read {
 pub struct RecordAsk {
     /// Where records are.
     pub below: Spanned<String>,
-    /// Words that its command line has to hold, in any order: `run`, `--prove`.
+    /// The command (`run`), then words or patterns that its command line has to hold, in any
+    /// order: `--prove`, `*faults`.
     pub words: Vec<Spanned<String>>,
+    /// Words or patterns that its command line must not hold.
+    #[serde(default)]
+    pub without: Vec<Spanned<String>>,
 }
 
 /// What of the repository.

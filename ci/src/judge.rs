@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::gate::{Checkpoint, Empty, From, Kind, Of, Read, Rule, Run, Waiver, When};
-use crate::outcome::{Block, Code, Judged, Origin, Ruling, State, Waived};
+use crate::outcome::{Block, Code, FIGURES_MAX, Judged, Origin, Ruling, Shown, State, Waived};
 use crate::read;
 use crate::tried::{Evidence, Tried, tried};
 use crate::world::{Absent, Command, Ending, GitQuestion, Ran, Seen, World};
@@ -18,6 +18,11 @@ use crate::world::{Absent, Command, Ending, GitQuestion, Ran, Seen, World};
 const TICK_NS: i128 = 20_000_000;
 /// How far ahead of the gate's clock a result may be, in nanoseconds.
 const AHEAD_NS: i128 = 60_000_000_000;
+
+/// How deep a number may stand to be told.
+const FIGURES_DEPTH_MAX: usize = 4;
+/// Numbers that measure nothing.
+const NO_FIGURES: [&str; 3] = ["exit", "seed", "stated_unix_ms"];
 
 /// Judges a checkpoint whose time has come.
 pub fn judge(checkpoint: &Checkpoint, waivers: &[Waiver], world: &dyn World) -> Judged {
@@ -32,6 +37,7 @@ pub fn judge(checkpoint: &Checkpoint, waivers: &[Waiver], world: &dyn World) -> 
         took_ms: 0,
         tail: String::new(),
         log: String::new(),
+        shown: None,
     };
     let maker = Maker {
         checkpoint,
@@ -103,6 +109,7 @@ pub(crate) fn not_reached(checkpoint: &Checkpoint, why: String) -> Judged {
         took_ms: 0,
         tail: String::new(),
         log: String::new(),
+        shown: None,
     }
 }
 
@@ -132,6 +139,7 @@ fn result(
             match evidence {
                 Ok(evidence) => {
                     let seen = evidence.place.clone();
+                    judged.shown = Some(shown(&evidence));
                     judged.rulings.push(maker.implied(
                         "result",
                         &read.origin,
@@ -168,6 +176,37 @@ fn result(
     for rule in &checkpoint.rules {
         let tried = tried(&rule.test, &evidence, baseline.as_ref(), maker.now);
         judged.rulings.push(maker.ruling(rule, tried));
+    }
+}
+
+/// What of a result is told beside the rules.
+fn shown(evidence: &Evidence) -> Shown {
+    let ms = |ns: i128| i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX);
+    let mut figures = Vec::new();
+    numbers("", &evidence.facts, &mut figures);
+    Shown {
+        place: evidence.place.clone(),
+        made_unix_ms: evidence.made_unix_ns.map(ms),
+        figures,
+    }
+}
+
+/// The numbers of a mapping by name, in its order; lists are left out.
+fn numbers(front: &str, value: &Value, found: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(members) if front.matches('.').count() < FIGURES_DEPTH_MAX => {
+            for (name, member) in members {
+                let name = match front {
+                    "" => name.clone(),
+                    front => format!("{front}.{name}"),
+                };
+                numbers(&name, member, found);
+            }
+        }
+        Value::Number(number) if found.len() < FIGURES_MAX && !NO_FIGURES.contains(&front) => {
+            found.extend(number.as_f64().map(|it| (front.to_owned(), it)));
+        }
+        _ => {}
     }
 }
 

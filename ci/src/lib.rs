@@ -28,6 +28,7 @@ pub mod memory;
 pub mod outcome;
 pub mod pack;
 pub mod read;
+pub mod release;
 pub mod report;
 mod scope;
 mod tried;

@@ -18,7 +18,7 @@ pub struct Memory {
     pub variables: BTreeMap<String, String>,
     /// What the repository says; `None`: there is none.
     pub git: Option<Value>,
-    /// Records, the newest last: the words of their command lines, and what they say.
+    /// Records, the newest last: the words of their command lines behind the program, and what they say.
     pub records: Vec<(Vec<String>, Result<Facts, Absent>)>,
     /// How every command ends.
     pub ending: Ending,
@@ -92,13 +92,12 @@ impl World for Memory {
     }
 
     fn record(&self, question: &RecordQuestion) -> Result<Facts, Absent> {
-        let fits = |words: &[String]| question.words.iter().all(|word| words.contains(word));
-        let newest = self.records.iter().rev().find(|(words, _)| fits(words));
+        let mut newest = self.records.iter().rev();
+        let newest = newest.find(|(words, _)| question.fits(words));
         match newest {
             Some((_, facts)) => facts.clone(),
             None => {
-                let words = question.words.join(" ");
-                let why = format!("there is no record of `{words}` below {}", question.below);
+                let why = format!("there is no record of {question} below {}", question.below);
                 Err(Absent::new(Code::NotRun, why))
             }
         }

@@ -1,7 +1,7 @@
 //! What a gate says: of each rule, of each checkpoint, of the whole.
 
 use meshproof_record::verdict::{Claim, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $verdict:ident;)*) => {
@@ -88,8 +88,16 @@ impl Serialize for Code {
     }
 }
 
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let unknown = || serde::de::Error::custom(format!("`{word}` is no code of a block"));
+        Code::of_word(&word).ok_or_else(unknown)
+    }
+}
+
 /// Where something is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Origin {
     /// The file.
     pub file: String,
@@ -112,7 +120,7 @@ impl std::fmt::Display for Origin {
 }
 
 /// What a rule came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Ruling {
     /// The rule's id.
     pub rule: String,
@@ -127,7 +135,7 @@ pub struct Ruling {
 }
 
 /// Why a rule blocks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Block {
     /// The code.
     pub code: Code,
@@ -144,7 +152,7 @@ pub struct Block {
 }
 
 /// A waiver that is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Waived {
     /// Who answers for it.
     pub owner: String,
@@ -157,7 +165,7 @@ pub struct Waived {
 }
 
 /// What a checkpoint came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Every rule holds.
@@ -194,7 +202,7 @@ impl State {
 }
 
 /// A checkpoint and what it came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Judged {
     /// Its id: `rust/format`.
     pub id: String,
@@ -216,6 +224,45 @@ pub struct Judged {
     pub tail: String,
     /// Where all that it wrote is.
     pub log: String,
+    /// The result that it was judged by; `None` where none could be read.
+    #[serde(default)]
+    pub shown: Option<Shown>,
+}
+
+/// The result that a checkpoint was judged by.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Shown {
+    /// Where it is.
+    pub place: String,
+    /// When it was made, in milliseconds since 1970; `None` where that is not known.
+    pub made_unix_ms: Option<i64>,
+    /// Its numbers by name, at most [`FIGURES_MAX`]: `tests.ran`, `latency.p99_ms`.
+    pub figures: Vec<(String, f64)>,
+}
+
+/// Most numbers that are told of one result.
+pub const FIGURES_MAX: usize = 64;
+
+/// A rule, whether it was tried or not.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Told {
+    /// The rule's id.
+    pub rule: String,
+    /// What must hold.
+    pub wanted: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// A waiver of the rules.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Granted {
+    /// The rule that it is for.
+    pub rule: String,
+    /// What it says.
+    pub waived: Waived,
+    /// The first moment after it, in milliseconds since 1970.
+    pub over_unix_ms: i64,
 }
 
 impl Judged {
@@ -257,7 +304,7 @@ impl Judged {
 }
 
 /// What the whole gate says.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Outcome {
     /// The version of this form.
     pub schema: u32,
@@ -271,6 +318,15 @@ pub struct Outcome {
     pub generation: u64,
     /// The packs that the rules came from: `rust@1`.
     pub packs: Vec<String>,
+    /// When it was over, in milliseconds since 1970.
+    #[serde(default)]
+    pub judged_unix_ms: i64,
+    /// Every rule, in the order of the rules.
+    #[serde(default)]
+    pub rules: Vec<Told>,
+    /// Every waiver, in the order of the rules.
+    #[serde(default)]
+    pub waivers: Vec<Granted>,
 }
 
 impl Outcome {

@@ -155,6 +155,7 @@ fn limited(
     }
     let count = values.len();
     let mut worst: Option<Measure> = None;
+    let mut beside: Option<Measure> = None;
     for value in values {
         let Some(measure) = measure(value, unit) else {
             let why = format!("`{}` is {}: {}", name.text(), shape(value), shown(value));
@@ -165,6 +166,7 @@ fn limited(
                 true => Some(self::before(name, unit, &wanted, measure, baseline)?),
                 false => None,
             };
+            beside = before.or(beside);
             let Some(bound) = limit.bound(before) else {
                 let before = before.map_or("nothing".to_owned(), |it| it.to_string());
                 let why = format!("the baseline is {before}: `{limit}` says nothing against it");
@@ -198,9 +200,10 @@ fn limited(
         }
         worst = Some(measure);
     }
-    let seen = match (count, worst) {
-        (1, Some(measure)) => measure.to_string(),
-        (count, _) => format!("{count} values"),
+    let seen = match (count, worst, beside) {
+        (1, Some(measure), Some(before)) => format!("{measure}, baseline {before}"),
+        (1, Some(measure), None) => measure.to_string(),
+        (count, ..) => format!("{count} values"),
     };
     Ok(Tried::held(seen, wanted))
 }

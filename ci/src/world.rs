@@ -112,8 +112,36 @@ pub struct GitQuestion {
 pub struct RecordQuestion {
     /// Where records are.
     pub below: String,
-    /// Words of its command line.
+    /// The command (`run`), then patterns of words that follow it, in any order.
     pub words: Vec<String>,
+    /// Patterns of words that its command line must not hold.
+    pub without: Vec<String>,
+}
+
+impl RecordQuestion {
+    /// Whether a record with this command line, without the program's name, is asked for.
+    pub fn fits(&self, line: &[String]) -> bool {
+        let is = |pattern: &String, word: &String| {
+            pattern == word || glob::Pattern::new(pattern).is_ok_and(|it| it.matches(word))
+        };
+        let Some((command, rest)) = self.words.split_first() else {
+            return false;
+        };
+        line.first().is_some_and(|word| is(command, word))
+            && rest
+                .iter()
+                .all(|pattern| line.iter().any(|word| is(pattern, word)))
+            && !self
+                .without
+                .iter()
+                .any(|pattern| line.iter().any(|word| is(pattern, word)))
+    }
+}
+
+impl std::fmt::Display for RecordQuestion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`", self.words.join(" "))
+    }
 }
 
 /// Everything that a gate sees.

@@ -85,6 +85,25 @@ pub(super) fn facts(
     Ok(Value::Object(facts))
 }
 
+/// The branch and the commit that stand in a folder: `main 1a2b3c4d5e6f`; `None` where there is
+/// no repository.
+pub fn head(root: &Path) -> Option<String> {
+    let git = Git { root };
+    let head = git.ask(&[
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--short=12",
+        "HEAD^{commit}",
+    ]);
+    let head = head.ok()??;
+    let branch = git.ask(&["symbolic-ref", "--short", "--quiet", "HEAD"]);
+    let branch = branch.ok().flatten().map(|it| it.trim().to_owned());
+    let branch = branch.or_else(|| variable(&BRANCHES));
+    let words = branch.as_deref().into_iter().chain([head.trim()]);
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
 fn variable(names: &[&str]) -> Option<String> {
     names
         .iter()

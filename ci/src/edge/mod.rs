@@ -7,6 +7,7 @@ mod git;
 mod packs;
 mod record;
 
+pub use git::head;
 pub use packs::packs_of;
 
 use std::path::PathBuf;

@@ -17,15 +17,14 @@ const FOLDERS_MAX: usize = 10_000;
 /// Cases that are listed.
 const CASES_MAX: usize = 50_000;
 
-/// The newest record whose command line holds all words. One that was cut off, or that cannot be
+/// The newest record whose command line is the one asked for. One that was cut off, or that cannot be
 /// read and is newer, blocks: an older one must not stand in for it.
 pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Absent> {
     let below = root.join(&question.below);
-    let words = question.words.join(" ");
     let none = |why: String| Absent::new(Code::NotRun, why);
     let entries = fs::read_dir(&below).map_err(|error| {
         none(format!(
-            "no record of `{words}`: {}: {error}",
+            "no record of {question}: {}: {error}",
             question.below
         ))
     })?;
@@ -47,10 +46,8 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
         let started = opened.as_ref().ok().and_then(Record::start).cloned();
         match (opened, started) {
             (Ok(record), Some(start)) => {
-                let fits = question
-                    .words
-                    .iter()
-                    .all(|word| start.command_line.contains(word));
+                let line = start.command_line.get(1..).unwrap_or_default();
+                let fits = question.fits(line);
                 let at = unix_ns(&start.started).unwrap_or(changed);
                 if fits && found.as_ref().is_none_or(|(newest, _)| at > *newest) {
                     found = Some((at, record));
@@ -78,7 +75,7 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
     let Some((_, record)) = found else {
         let below = &question.below;
         return Err(none(format!(
-            "there is no record of `{words}` below {below}"
+            "there is no record of {question} below {below}"
         )));
     };
     facts(&record)

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::gate::{Checkpoint, From, Gate, Kind, Read, Test, Wanted};
+use crate::outcome::Told;
 
 /// Everything that the gate would judge, in its order.
 pub fn explain(gate: &Gate) -> String {
@@ -101,6 +102,17 @@ fn of_checkpoint(out: &mut String, gate: &Gate, checkpoint: &Checkpoint) {
     say("fix", &checkpoint.fix);
 }
 
+/// Every rule that is written, in its order.
+pub(crate) fn rules(gate: &Gate) -> Vec<Told> {
+    let all = gate.checkpoints.iter().flat_map(|it| &it.rules);
+    all.map(|rule| Told {
+        rule: rule.id.clone(),
+        wanted: of_test(&rule.test),
+        origin: rule.origin.clone(),
+    })
+    .collect()
+}
+
 fn of_read(read: &Read) -> String {
     match &read.from {
         From::Files(kind, pattern) => {
@@ -116,8 +128,14 @@ fn of_read(read: &Read) -> String {
             format!("{kind} {pattern}")
         }
         From::Record(question) => {
-            let words = question.words.join(" ");
-            format!("the newest record of `{words}` below {}", question.below)
+            let without = match question.without.as_slice() {
+                [] => String::new(),
+                without => format!(" without {}", without.join(", ")),
+            };
+            format!(
+                "the newest record of {question}{without} below {}",
+                question.below
+            )
         }
         From::Git(question) => match &question.target {
             Some(target) => format!("git, to be merged into {target}"),

@@ -3,16 +3,24 @@
 mod explain;
 mod github;
 mod junit;
+mod markdown;
+mod page;
+mod release;
 mod sarif;
 mod terminal;
 
 pub use explain::explain;
+pub(crate) use explain::rules;
 pub use github::annotations;
 pub use junit::junit;
+pub use markdown::{markdown, summary_markdown};
+pub use page::page;
+pub use release::release;
 pub use sarif::sarif;
-pub use terminal::{Colour, block, line, summary};
+pub use terminal::{Colour, block, line, sentence, summary};
 
 use crate::outcome::Outcome;
+use crate::release::Release;
 
 /// The outcome for programs (`schema: 1`), with verdict and exit code.
 pub fn json(outcome: &Outcome, verdict: &str, exit: u8) -> String {
@@ -27,6 +35,13 @@ pub fn json(outcome: &Outcome, verdict: &str, exit: u8) -> String {
         members.extend(more);
     }
     format!("{document:#}\n")
+}
+
+/// The release for programs (`schema: 1`); the next one is compared with it.
+pub fn release_json(release: &Release) -> String {
+    // Every key is a text, so nothing in it cannot be written.
+    let text = serde_json::to_string_pretty(release).unwrap_or_default();
+    format!("{text}\n")
 }
 
 /// Milliseconds as people say them: `300ms`, `90s`, `24h`.

@@ -136,7 +136,7 @@ pub fn summary(outcome: &Outcome, verdict: &str) -> String {
 }
 
 /// `FAIL: 2 of 9 checkpoints block, 1 is not reached, 3 do not apply`.
-fn sentence(outcome: &Outcome, verdict: &str) -> String {
+pub fn sentence(outcome: &Outcome, verdict: &str) -> String {
     let of = |wanted: fn(&State) -> bool| {
         let all = outcome.checkpoints.iter();
         all.filter(|judged| wanted(&judged.state)).count() as u64

@@ -3,3 +3,4 @@
 mod machine;
 mod mutants;
 mod project;
+mod release;

@@ -152,7 +152,7 @@ impl Project {
             made_unix_ns: Some(NOW_NS - 3_600_000_000_000),
             place: "runs/one".to_owned(),
         };
-        let words = ["meshproof", "run", "all"].map(str::to_owned);
+        let words = ["run", "all"].map(str::to_owned);
         world.records.push((words.to_vec(), Ok(facts)));
         Project {
             rules: RULES.to_owned(),

@@ -2,6 +2,8 @@
 
 mod check;
 mod explain;
+mod judging;
+mod release;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,8 @@ pub(crate) struct Args {
 enum Command {
     /// Judge every checkpoint: what blocks, why, and what to type
     Check(check::Args),
+    /// Ship or do not ship: the reasons, the evidence, what was not run, waivers
+    Release(release::Args),
     /// Show the merged rules, and where each is written
     Explain(explain::Args),
 }
@@ -33,6 +37,7 @@ enum Command {
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     match args.command {
         Command::Check(args) => check::run(args),
+        Command::Release(args) => release::run(args),
         Command::Explain(args) => explain::run(args),
     }
 }
