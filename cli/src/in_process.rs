@@ -28,7 +28,23 @@ const REST: Duration = Duration::from_millis(250);
 
 /// The peers that this program knows.
 #[derive(Debug)]
-pub(crate) struct InProcess;
+pub(crate) struct InProcess {
+    _made_by_new: (),
+}
+
+impl InProcess {
+    /// Starts nothing yet.
+    ///
+    /// Runtimes share a pair of sockets for signals, which the first of them makes and nobody ever
+    /// closes. It is made here, in the network of this process: in a pod it would hold the pod's
+    /// network for as long as this process lives.
+    pub(crate) fn new() -> io::Result<InProcess> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(InProcess { _made_by_new: () })
+    }
+}
 
 impl Peers for InProcess {
     fn registry(&self, at: SocketAddr, order: &str) -> io::Result<Box<dyn Peer>> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use meshproof_harness::inline::measure::{Held, pair, rate};
-use meshproof_harness::inline::privately;
+use meshproof_harness::inline::{Networks, Peers};
 use meshproof_harness::matrix::Matrix;
 use meshproof_harness::matrix::run::{Options, Runner};
 use meshproof_harness::mesh::Setting;
@@ -65,6 +65,9 @@ struct CellsArgs {
     /// Calls of a cell
     #[arg(long, value_name = "N", default_value_t = 10)]
     calls: u64,
+    /// How long the kernel may take to let go of the last network, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    settle: u64,
 }
 
 /// One cell, many times.
@@ -86,9 +89,6 @@ fn scratch() -> PathBuf {
     }
 }
 
-/// How long the kernel may take to let go of networks.
-const SETTLE: Duration = Duration::from_secs(20);
-
 /// Measures.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
     let args = match args.bench {
@@ -96,13 +96,8 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         Bench::Heartbeat(args) => return heartbeat::run(&args),
         Bench::Faults(args) => return faults::run(&args),
     };
-    let told = privately(&mut |line| {
-        // Whoever reads no more is told at the end.
-        let _ = writeln!(io::stdout(), "{}", line.text);
-    });
-    if let Some(code) = told.map_err(|error| Failure::Unsupported(error.to_string()))? {
-        return Ok(code);
-    }
+    // First of all, as long as this is one thread.
+    let networks = Networks::none().map_err(|error| Failure::Unsupported(error.to_string()))?;
     let matrix = Matrix::parse("pair", MATRIX)
         .map_err(|problem| Failure::Diagnostic(Box::new(miette::Report::new(problem))))?;
     let plan = matrix
@@ -125,11 +120,12 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         in_process: peers,
         rerun: "meshproof matrix pair --cell".into(),
     };
+    let peers: Arc<dyn Peers> = Arc::new(InProcess::new()?);
     let mut out = io::stdout().lock();
     let mut good = true;
     let jobs = usize::from(args.jobs);
     // What a process gets once and keeps is no leak: one cell of each kind comes before.
-    for peers in [None, Some(Arc::new(InProcess) as _)] {
+    for peers in [None, Some(Arc::clone(&peers))] {
         rate(&Runner::new(options(1, peers)), cell, 1);
     }
     let before = Held::now()?;
@@ -137,7 +133,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         ("programs", options(jobs, None), args.programs),
         (
             "in process",
-            options(jobs * 2, Some(Arc::new(InProcess) as _)),
+            options(jobs * 2, Some(peers)),
             args.in_process,
         ),
     ];
@@ -171,12 +167,17 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
             args.pairs
         )?;
     }
-    let after = Held::settled(before, SETTLE)?;
+    let patience = Duration::from_secs(args.settle);
+    let after = Held::settled(before, patience)?;
+    let (left, said) = match networks.left(patience) {
+        Ok(left) => (left, format!("{left} network namespaces")),
+        Err(error) => (0, format!("network namespaces not counted: {error}")),
+    };
     match after.beyond(before) {
-        None => writeln!(out, "left behind: nothing ({after})")?,
-        Some(more) => {
+        None if left == 0 => writeln!(out, "left behind: nothing ({after}; {said})")?,
+        more => {
             good = false;
-            writeln!(out, "left behind: {more}")?;
+            writeln!(out, "left behind: {}, {said}", more.unwrap_or_default())?;
         }
     }
     Ok(if good { exit::OK } else { exit::FAIL })

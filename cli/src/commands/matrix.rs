@@ -404,6 +404,10 @@ fn runner(
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let jobs = args.jobs.map_or(cores * 2, usize::from);
     let work = matrix.work();
+    let in_process = match args.in_process {
+        true => Some(Arc::new(InProcess::new()?) as _),
+        false => None,
+    };
     Ok(Runner::new(Options {
         setting,
         sites,
@@ -414,7 +418,7 @@ fn runner(
         replay,
         scratch: scratch(writer),
         artefacts: Some(writer.artefacts().map_err(stored)?),
-        in_process: args.in_process.then(|| Arc::new(InProcess) as _),
+        in_process,
         rerun: rerun(args, "--cell"),
     }))
 }

@@ -1,6 +1,7 @@
 //! The program as a user meets it: arguments in, output and exit code out.
 
 mod audit;
+mod bench;
 mod broken;
 mod cells;
 mod conformance;

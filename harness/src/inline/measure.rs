@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -28,9 +27,6 @@ pub struct Held {
     pub links: u64,
     /// Mounts that this process sees.
     pub mounts: u64,
-    /// Network namespaces of the machine, where the kernel tells (`/proc/slabinfo` and
-    /// `/sys/kernel/slab`, root).
-    pub networks: Option<u64>,
 }
 
 impl Held {
@@ -43,12 +39,11 @@ impl Held {
             descriptors: entries("/proc/self/fd")?.saturating_sub(1),
             links: entries("/sys/class/net").unwrap_or_default(),
             mounts: fs::read_to_string("/proc/self/mountinfo")?.lines().count() as u64,
-            networks: networks(),
         })
     }
 
-    /// As soon as it is no more than `before`, or, after a limit, as it is then: the kernel takes
-    /// networks away in its own time.
+    /// As soon as it is no more than `before`, or, after a limit, as it is then: who was told to end
+    /// needs a moment.
     pub fn settled(before: Held, limit: Duration) -> io::Result<Held> {
         /// Between two looks.
         // It is looked at in files of the kernel that take milliseconds themselves.
@@ -71,16 +66,8 @@ impl Held {
             descriptors: self.descriptors.saturating_sub(before.descriptors),
             links: self.links.saturating_sub(before.links),
             mounts: self.mounts.saturating_sub(before.mounts),
-            networks: match (self.networks, before.networks) {
-                (Some(now), Some(before)) => Some(now.saturating_sub(before)),
-                _ => None,
-            },
         };
-        let nothing = Held {
-            networks: more.networks.map(|_| 0),
-            ..Held::default()
-        };
-        (more != nothing).then_some(more)
+        (more != Held::default()).then_some(more)
     }
 }
 
@@ -92,17 +79,12 @@ impl fmt::Display for Held {
             descriptors,
             links,
             mounts,
-            networks,
         } = self;
         write!(
             f,
             "{processes} processes, {threads} threads, {descriptors} descriptors, {links} links, \
              {mounts} mounts"
-        )?;
-        match networks {
-            Some(networks) => write!(f, ", {networks} network namespaces"),
-            None => f.write_str(", network namespaces not counted (needs root)"),
-        }
+        )
     }
 }
 
@@ -127,18 +109,6 @@ fn processes() -> io::Result<u64> {
         }
     }
     Ok(found.len() as u64)
-}
-
-/// The kernel's own count of network namespaces. What it keeps of those that are gone, to be used
-/// again, it counts too: it has to let go of that first.
-fn networks() -> Option<u64> {
-    // Where it may not be told, the count is too high, and not taken.
-    fs::write("/sys/kernel/slab/net_namespace/shrink", "1").ok()?;
-    let text = fs::read_to_string(Path::new("/proc/slabinfo")).ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("net_namespace "))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// How fast cells are run.
@@ -228,7 +198,6 @@ mod tests {
             threads: u64::MAX,
             links: u64::MAX,
             mounts: u64::MAX,
-            networks: None,
         };
         assert_eq!(before.beyond(less), None);
         assert_eq!(median(&mut [3, 1, 2]), 2);

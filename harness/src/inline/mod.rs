@@ -4,10 +4,12 @@
 //!   environment of namespaces has inside: this process runs in a pod of one, or is privileged.
 //! - [`Peers`]: what starts config centers, sidecars, apps and calls. Whoever knows them hands it
 //!   in; this crate knows none of them.
-//! - [`cell`]: a cell of a matrix, carried out with them; [`measure`]: what pods cost and leave.
+//! - [`cell`]: a cell of a matrix, carried out with them; [`measure`]: what pods cost and leave;
+//!   [`Networks`]: how many networks are left.
 
 pub mod cell;
 pub mod measure;
+mod networks;
 mod pods;
 
 use std::io;
@@ -21,6 +23,7 @@ use crate::mesh::{Call, Speaks};
 use crate::process::{Exit, Line};
 use crate::{Error, Netns};
 
+pub use networks::Networks;
 pub use pods::Pods;
 
 /// How an app makes itself known, and how a client finds its way.

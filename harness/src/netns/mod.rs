@@ -41,6 +41,7 @@ use crate::process::{Control, Exit, Process, Signal, Stream, Watched};
 use line::Line;
 use talk::{Kind, Order, Outcome, Reach, Request, Start, Word};
 
+pub(crate) use stages::ADVICE_NAMESPACES;
 pub use stages::stage;
 
 /// How an environment is made.

@@ -155,7 +155,8 @@ fn next(name: &str) -> io::Result<Child> {
         .spawn()
 }
 
-const ADVICE_NAMESPACES: &str = "run as root, or let users have namespaces: \
+/// What to do where namespaces are forbidden.
+pub(crate) const ADVICE_NAMESPACES: &str = "run as root, or let users have namespaces: \
     `sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 \
     kernel.apparmor_restrict_unprivileged_userns=0`; in a container, \
     `docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined`";
