@@ -148,10 +148,27 @@ fn the_incident_is_blamed_on_the_smallest_combination() {
     // What a reader needs to see it is kept.
     let cell = first.fails.first().expect("a cell");
     let detail = run.folder.path().join("record/artefacts").join(cell);
+    let packets = detail.join("client.0001.pcapng").is_file();
     let detail = std::fs::read(detail.join("detail.json")).unwrap();
     let detail: Value = serde_json::from_slice(&detail).unwrap();
     assert!(detail["pods"].as_array().unwrap().len() >= 4, "{detail}");
-    assert!(!detail["frames"].as_array().unwrap().is_empty(), "{detail}");
+    // On the wire: requests at both ends of a sidecar, and the answers, of which no journal tells.
+    let frames = detail["frames"].as_array().unwrap();
+    for (port, kind) in [(12220, "request"), (12200, "request"), (12220, "response")] {
+        let is_it = |frame: &&Value| frame["port"] == port && frame["kind"] == kind;
+        assert!(
+            frames.iter().any(|it| is_it(&it)),
+            "{port} {kind}: {detail}"
+        );
+    }
+    assert!(packets, "{detail}");
+    // The app's word on it stands beside them.
+    let moments = detail["timeline"].as_array().unwrap();
+    let refused = |moment: &Value| {
+        let what = moment["what"].as_str().unwrap_or_default();
+        what.contains("refused a frame") && what.contains("Invalid protocol header:1")
+    };
+    assert!(moments.iter().any(refused), "{detail}");
 }
 
 /// One provider, both sides with a sidecar: enough for each of these bugs.

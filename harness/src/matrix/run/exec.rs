@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use meshproof_record::case::{Detail, FrameSeen};
+use meshproof_record::case::{Detail, FrameSeen, Moment};
 use meshproof_sys::clock::Nanos;
 
 use super::judge::{Answer, Observed, Round};
 use super::make::{Act, Made, Restart};
 use super::{FRAMES_KEPT, files};
 use crate::Error;
+use crate::capture::{self, Captured};
 use crate::mesh::call::Called;
 use crate::mesh::control::{End, Part};
 use crate::mesh::{Call, Mesh, REGISTRY, Style};
@@ -157,8 +158,15 @@ fn restart(mesh: &Mesh, what: Restart) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is needed to understand a failure.
-pub(super) fn detail(mesh: &Mesh, case: &str, seen: &Observed, folder: &Path) -> Detail {
+/// What is needed to understand a failure: frames are those of the packets of its pods, or, where
+/// nobody captured them, what the journals of apps tell.
+pub(super) fn detail(
+    mesh: &Mesh,
+    case: &str,
+    seen: &Observed,
+    folder: &Path,
+    captured: &[Captured],
+) -> Detail {
     // What cannot be had of a mesh in trouble is left out: the verdict stands without it.
     let mut detail = mesh.detail(case).unwrap_or_default();
     detail.case = case.to_owned();
@@ -166,12 +174,39 @@ pub(super) fn detail(mesh: &Mesh, case: &str, seen: &Observed, folder: &Path) ->
         detail.ledger = vec![("calls".into(), *calls)];
         detail.ledger.extend(open.iter().cloned());
     }
-    frames(mesh, folder, &mut detail);
+    match captured {
+        [] => told_by_apps(mesh, folder, &mut detail),
+        captured => on_the_wire(mesh, folder, captured, &mut detail),
+    }
+    detail.frames.sort_by_key(|frame| frame.at_ns);
+    let more = detail.frames.len().saturating_sub(FRAMES_KEPT);
+    detail.left_out += more as u64;
+    detail.frames.truncate(FRAMES_KEPT);
     detail
 }
 
+/// Frames on the wire, and in the timeline those that apps refused: no frame says so.
+fn on_the_wire(mesh: &Mesh, folder: &Path, captured: &[Captured], detail: &mut Detail) {
+    let pods = mesh.environment().pods();
+    let behind = |pod: &str| mesh.sidecar_of(pod).is_ok_and(|sut| sut.is_some());
+    let (frames, left_out) = capture::frames(captured, pods, mesh.begun_ns(), &behind);
+    detail.frames = frames;
+    detail.left_out += left_out;
+    for (pod, lines) in files::sightings(folder).unwrap_or_default() {
+        for line in lines.into_iter().filter(|line| line.kind == "refused") {
+            let why = line.error.unwrap_or_default();
+            detail.timeline.push(Moment {
+                at_ns: mesh.since_begun(line.at_us),
+                seen_by: "app".to_owned(),
+                what: format!("the app of pod {pod} refused a frame: {why}"),
+            });
+        }
+    }
+    detail.timeline.sort_by_key(|moment| moment.at_ns);
+}
+
 /// What apps saw, as frames that came to them.
-fn frames(mesh: &Mesh, folder: &Path, detail: &mut Detail) {
+fn told_by_apps(mesh: &Mesh, folder: &Path, detail: &mut Detail) {
     let pods = mesh.environment().pods();
     let Ok(seen) = files::sightings(folder) else {
         return;
@@ -207,8 +242,4 @@ fn frames(mesh: &Mesh, folder: &Path, detail: &mut Detail) {
             });
         }
     }
-    detail.frames.sort_by_key(|frame| frame.at_ns);
-    let more = detail.frames.len().saturating_sub(FRAMES_KEPT);
-    detail.left_out += more as u64;
-    detail.frames.truncate(FRAMES_KEPT);
 }

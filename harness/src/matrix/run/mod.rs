@@ -17,6 +17,7 @@ mod replayed;
 mod sites;
 pub mod topology;
 mod whole;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,6 +119,8 @@ pub struct Runner {
     pods: Mutex<Vec<Pods>>,
     /// The same, for cells of programs.
     environments: Mutex<Vec<Raised>>,
+    /// Cells that were run again for their packets.
+    witnessed: witness::Witnessed,
 }
 
 /// One thing for a thread to do.
@@ -139,6 +142,7 @@ impl Runner {
             folders: AtomicUsize::new(0),
             pods: Mutex::default(),
             environments: Mutex::default(),
+            witnessed: witness::Witnessed::default(),
         }
     }
 
@@ -340,24 +344,35 @@ impl Runner {
         };
         let reference = lock(&self.references).get(&made.asked).cloned();
         let reference = reference.as_ref().map(|slot| slot.wait());
-        let judged = match reference {
-            Some(Ok(rounds)) => judge(&seen, rounds),
+        let judging = |seen: &Observed| match reference {
+            Some(Ok(rounds)) => judge(seen, rounds),
             Some(Err(why)) => Judged {
                 claims: vec![Claim::new("reference", Verdict::Invalid, why.clone())],
                 ..Judged::default()
             },
-            None => judge(&seen, &[]),
+            None => judge(seen, &[]),
         };
+        let judged = judging(&seen);
         let mut kept = Vec::new();
         if overall(&judged.claims) != Verdict::Pass {
-            let detail = match &mesh {
-                Some(mesh) => exec::detail(mesh, &cell.id, &seen, &folder),
-                None => Detail {
-                    case: cell.id.clone(),
-                    ..Detail::default()
-                },
+            let again = match &mesh {
+                Some(mesh) => self.witness(cell, (made, mesh), &judged, &judging)?,
+                None => None,
             };
-            kept = self.keep(cell, &detail, mesh.as_ref())?;
+            kept = match (again, &mesh) {
+                (Some(kept), _) => kept,
+                (None, Some(mesh)) => {
+                    let detail = exec::detail(mesh, &cell.id, &seen, &folder, &[]);
+                    self.keep(cell, &detail, Some(mesh))?
+                }
+                (None, None) => {
+                    let detail = Detail {
+                        case: cell.id.clone(),
+                        ..Detail::default()
+                    };
+                    self.keep(cell, &detail, None)?
+                }
+            };
         }
         match mesh {
             // What is in doubt is not used again.
