@@ -1,7 +1,7 @@
 //! Records of meshproof as evidence: the newest that fits.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use meshproof_record::report::View;
@@ -29,7 +29,7 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
         ))
     })?;
     let mut found: Option<(i128, Record)> = None;
-    let mut unreadable: Option<(i128, PathBuf, String)> = None;
+    let mut unreadable: Option<(i128, String)> = None;
     for (count, entry) in entries.enumerate() {
         let Ok(entry) = entry else { continue };
         if count >= FOLDERS_MAX {
@@ -54,22 +54,23 @@ pub(super) fn newest(root: &Path, question: &RecordQuestion) -> Result<Facts, Ab
                 }
             }
             (opened, _) => {
-                let why = opened
-                    .err()
-                    .map_or("its start is damaged".to_owned(), |it| it.to_string());
+                let why = match opened {
+                    Err(error) => error.to_string(),
+                    Ok(_) => format!("{}: its start is damaged", path.display()),
+                };
                 if unreadable
                     .as_ref()
                     .is_none_or(|(newest, ..)| changed > *newest)
                 {
-                    unreadable = Some((changed, path, why));
+                    unreadable = Some((changed, why));
                 }
             }
         }
     }
-    if let Some((changed, path, why)) = unreadable
+    if let Some((changed, why)) = unreadable
         && found.as_ref().is_none_or(|(newest, _)| changed > *newest)
     {
-        let why = format!("the newest record {} cannot be read: {why}", path.display());
+        let why = format!("the newest record cannot be read: {why}");
         return Err(Absent::new(Code::Unreadable, why));
     }
     let Some((_, record)) = found else {
@@ -86,7 +87,12 @@ fn unix_ns(text: &str) -> Option<i128> {
 }
 
 fn facts(record: &Record) -> Result<Facts, Absent> {
-    let place = record.folder().display().to_string();
+    let place = record.folder();
+    let place = place
+        .strip_prefix(".")
+        .unwrap_or(place)
+        .display()
+        .to_string();
     let bad = |why: String| Absent::new(Code::Unreadable, format!("{place}: {why}"));
     let Some(manifest) = record.manifest() else {
         return Err(bad("the run was cut off: it has no manifest".to_owned()));

@@ -100,7 +100,7 @@ pub struct Release {
     pub record: String,
     /// The packs and their generation.
     pub rules: String,
-    /// Why not, one for each rule that blocks.
+    /// Why not; rules that block for the same cause are one reason.
     pub reasons: Vec<Reason>,
     /// The areas, in the order of the pack.
     pub areas: Vec<Area>,
@@ -123,17 +123,17 @@ pub struct Release {
 pub struct Reason {
     /// `FAIL` where it was shown not to hold, else `INVALID`.
     pub verdict: Verdict,
-    /// The rule's id.
-    pub rule: String,
+    /// The ids of the rules.
+    pub rules: Vec<String>,
     /// The code of the block.
     pub code: Code,
     /// One sentence with the numbers.
     pub why: String,
     /// Who answers.
     pub owner: String,
-    /// What to type.
-    pub fix: String,
-    /// Where the rule is written: file, line, pack, generation.
+    /// What to type, each once.
+    pub fixes: Vec<String>,
+    /// Where the first rule is written: file, line, pack, generation.
     pub written: String,
 }
 
@@ -382,7 +382,7 @@ fn figures(judged: &Judged) -> String {
     // What follows from the command and the result itself is told by the standing and the age,
     // and so is a verdict that is as it should be.
     let implied = ["when", "exit", "artefacts", "result", "fresh"];
-    let told: Vec<String> = judged
+    let mut told: Vec<String> = judged
         .rulings
         .iter()
         .map(|ruling| (rule_of(judged, ruling), ruling))
@@ -390,19 +390,24 @@ fn figures(judged: &Judged) -> String {
         .filter(|(name, ruling)| *name != "verdict" || ruling.block.is_some())
         .map(|(name, ruling)| format!("{} {}", value_of(name, ruling), unquoted(&ruling.seen)))
         .collect();
-    if !told.is_empty() {
-        return told.join(" · ");
+    // Why a value says nothing is told among the reasons; here, that it does.
+    let codes = judged.blocks().map(|(_, block)| block.code);
+    for code in codes.filter(|code| *code != Code::NotHeld) {
+        if !told.iter().any(|it| it == code.word()) {
+            told.push(code.word().to_owned());
+        }
     }
-    let mut blocks = judged.blocks().map(|(_, block)| block.why.as_str());
-    let first = blocks.next().map(str::to_owned);
-    first.unwrap_or_else(|| count(judged.rulings.len() as u64, "rule holds", "rules hold"))
+    match told.is_empty() {
+        true => count(judged.rulings.len() as u64, "rule holds", "rules hold"),
+        false => told.join(" · "),
+    }
 }
 
 /// The value that a rule is about, where what it wants begins with its name (`tests.open <= 0`);
 /// else the rule's own name.
 fn value_of<'a>(name: &'a str, ruling: &'a Ruling) -> &'a str {
     match ruling.wanted.split_once(' ') {
-        Some((value, rest)) if rest.starts_with(['<', '>', '=']) => value,
+        Some((value, rest)) if rest.starts_with(['<', '>', '=']) && !value.contains('*') => value,
         _ => name,
     }
 }
@@ -413,37 +418,61 @@ fn unquoted(seen: &str) -> &str {
 }
 
 fn reasons(outcome: &Outcome) -> Vec<Reason> {
+    let some = |text: &str| -> Vec<String> {
+        let text = Some(tame(text, SENTENCE_CHARS_MAX)).filter(|it| !it.is_empty());
+        text.into_iter().collect()
+    };
     let of = |ruling: &Ruling| {
         let block = ruling.block.as_ref()?;
         Some(Reason {
             verdict: block.code.verdict(),
-            rule: tame(&ruling.rule, NAME_CHARS_MAX),
+            rules: vec![tame(&ruling.rule, NAME_CHARS_MAX)],
             code: block.code,
             why: tame(&block.why, SENTENCE_CHARS_MAX),
             owner: tame(&block.owner, NAME_CHARS_MAX),
-            fix: tame(&block.fix, SENTENCE_CHARS_MAX),
+            fixes: some(&block.fix),
             written: tame(&ruling.origin.to_string(), SENTENCE_CHARS_MAX),
         })
     };
     let mut all: Vec<Reason> = Vec::new();
     for judged in &outcome.checkpoints {
-        all.extend(judged.blocks().filter_map(|(ruling, _)| of(ruling)));
+        let blocks = judged.blocks().filter_map(|(ruling, _)| of(ruling));
+        blocks.for_each(|reason| add(&mut all, reason));
         if let State::NotReached(why) = &judged.state {
-            all.push(Reason {
+            let reason = Reason {
                 verdict: Verdict::Invalid,
-                rule: tame(&judged.id, NAME_CHARS_MAX),
+                rules: vec![tame(&judged.id, NAME_CHARS_MAX)],
                 code: Code::NotReached,
                 why: tame(why, SENTENCE_CHARS_MAX),
                 owner: tame(&judged.owner, NAME_CHARS_MAX),
-                fix: String::new(),
+                fixes: Vec::new(),
                 written: tame(&judged.origin.to_string(), SENTENCE_CHARS_MAX),
-            });
+            };
+            add(&mut all, reason);
         }
     }
-    all.extend(outcome.expired.iter().filter_map(of));
+    let expired = outcome.expired.iter().filter_map(of);
+    expired.for_each(|reason| add(&mut all, reason));
     // What was shown not to hold stands first.
     all.sort_by_key(|reason| reason.verdict != Verdict::Fail);
     all
+}
+
+/// Adds a reason, to one of the same cause where there is one: a record that is damaged may be
+/// that of many areas.
+fn add(all: &mut Vec<Reason>, reason: Reason) {
+    let same = all
+        .iter_mut()
+        .find(|it| (it.code, &it.why, &it.owner) == (reason.code, &reason.why, &reason.owner));
+    match same {
+        Some(same) => {
+            same.rules.extend(reason.rules);
+            let is_new = |fix: &String| !same.fixes.contains(fix);
+            let new: Vec<String> = reason.fixes.into_iter().filter(is_new).collect();
+            same.fixes.extend(new);
+        }
+        None => all.push(reason),
+    }
 }
 
 fn not_run(outcome: &Outcome, pack: &str) -> Vec<NotRun> {
@@ -597,7 +626,8 @@ fn sentence(
             if more > 0 {
                 asked.push_str(&format!(" and {more} more"));
             }
-            let reasons = count(reasons.len() as u64, "rule blocks", "rules block");
+            let rules: usize = reasons.iter().map(|it| it.rules.len()).sum();
+            let reasons = count(rules as u64, "rule blocks", "rules block");
             match asked.as_str() {
                 "" => "the gate was stopped before it was over".to_owned(),
                 asked => format!(

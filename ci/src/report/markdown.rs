@@ -20,6 +20,9 @@ const MOVED_MAX: usize = 10;
 /// Characters of one cell.
 const CELL_CHARS_MAX: usize = 300;
 
+/// Rules and commands of one reason.
+const CODES_MAX: usize = 6;
+
 /// Between a sign and what would make it a mention, a reference or a link: it has no width.
 const JOINER: char = '\u{2060}';
 
@@ -73,6 +76,16 @@ fn code(text: &str) -> String {
     format!("{fence}{space}{}{space}{fence}", tamed.replace('|', "\\|"))
 }
 
+/// Several of them, a line each.
+fn codes(texts: &[String]) -> String {
+    let all = texts.iter().take(CODES_MAX).map(|it| code(it));
+    let mut lines: Vec<String> = all.collect();
+    if let Some(left) = texts.len().checked_sub(CODES_MAX).filter(|it| *it > 0) {
+        lines.push(format!("and {left} more"));
+    }
+    lines.join("<br>")
+}
+
 /// A word that is no text of others.
 fn strong(word: &str) -> String {
     format!("**{word}**")
@@ -104,12 +117,12 @@ pub fn markdown(release: &Release) -> String {
                 out,
                 "| {} {}<br>{} | {}<br><sub>{}</sub> | {} | {} |",
                 strong(it.verdict.word()),
-                code(&it.rule),
                 it.code.word(),
+                codes(&it.rules),
                 plain(&it.why),
                 plain(&it.written),
                 plain(&it.owner),
-                code(&it.fix)
+                codes(&it.fixes)
             );
         }
         more(&mut out, release.reasons.len());

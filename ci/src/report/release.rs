@@ -18,14 +18,14 @@ pub fn release(release: &Release) -> String {
         let _ = writeln!(
             out,
             "\n{} [{}]\n  {}\n  rule    {}\n  owner   {}",
-            reason.rule,
+            reason.rules.join(", "),
             reason.code.word(),
             reason.why,
             reason.written,
             reason.owner
         );
-        if !reason.fix.is_empty() {
-            let _ = writeln!(out, "  fix     {}", reason.fix);
+        for fix in &reason.fixes {
+            let _ = writeln!(out, "  fix     {fix}");
         }
     }
     if !release.areas.is_empty() {

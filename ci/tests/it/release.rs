@@ -115,9 +115,12 @@ fn check_block(
     assert_eq!(told.exit, exit);
     assert_eq!(standing(&told, area), wanted);
     let reason = told.reasons.first().expect("a reason");
-    assert_eq!((reason.rule.as_str(), reason.code), (rule, code));
+    assert_eq!(
+        (reason.rules.as_slice(), reason.code),
+        (&[rule.to_owned()][..], code)
+    );
     assert_eq!(reason.owner, "release-manager");
-    assert!(!reason.fix.is_empty());
+    assert_eq!(reason.fixes.len(), 1);
     let others = told.areas.iter().filter(|it| it.name != area);
     for other in others {
         assert_eq!(other.standing, Standing::Pass, "{}", other.name);
@@ -226,6 +229,25 @@ fn every_kind_of_block_is_told() {
             let slow = r#"{"p99_ms": 14.1, "per_second": 20100}"#;
             world.file("bench/result.json", slow, HOUR_NS);
         },
+    );
+}
+
+/// A record that cannot be read may be that of any area: one reason, and all of its rules.
+#[test]
+fn one_cause_is_one_reason() {
+    let mut world = world();
+    for word in ["scenarios", "--prove", "mixed-mesh"] {
+        let why = "meshproof-runs/x cannot be read";
+        *record_of(&mut world, word) = Err(Absent::new(Code::Unreadable, why));
+    }
+    let told = release(RULES, &world);
+    let [reason] = told.reasons.as_slice() else {
+        panic!("{:?}", told.reasons);
+    };
+    assert_eq!((reason.rules.len(), reason.fixes.len()), (3, 3));
+    assert!(
+        told.sentence
+            .starts_with("3 rules block; 5 of 8 areas shown")
     );
 }
 

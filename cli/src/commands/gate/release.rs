@@ -80,7 +80,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let about = About {
         version: args.version.clone(),
         commit: head(&root),
-        record: done.folder.display().to_string(),
+        record: shown(&done.folder),
         pack: args.pack.clone(),
         exit: done.code,
     };
@@ -94,6 +94,11 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let page = report::release_json(&release);
     done.finish(&[("gate.json", &document), (RELEASE, &page)])?;
     Ok(code)
+}
+
+fn shown(folder: &Path) -> String {
+    let folder = folder.strip_prefix(".").unwrap_or(folder);
+    folder.display().to_string()
 }
 
 /// Prints and writes what was asked for.
