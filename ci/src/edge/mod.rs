@@ -4,8 +4,10 @@
 mod command;
 mod disk;
 mod git;
+pub mod http;
 mod packs;
 mod record;
+pub mod status;
 
 pub use git::head;
 pub use packs::packs_of;

@@ -12,6 +12,7 @@ mod fault;
 mod fixture;
 mod gate;
 mod hop;
+mod init;
 mod ls;
 mod man;
 mod matrix;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Matrix(Box<matrix::Args>),
     /// Judge a change by the rules of its project, and say why it may not go on
     Gate(gate::Args),
+    /// Write the pipeline by which a CI service runs the gate
+    Init(init::Args),
     /// Measure what the harness itself costs
     Bench(bench::Args),
     /// Watch a whole mesh at work, and how it takes the death of an app
@@ -97,6 +100,7 @@ impl Command {
             Command::Proxy(args) => proxy::run(args),
             Command::Matrix(args) => matrix::run(*args),
             Command::Gate(args) => gate::run(args),
+            Command::Init(args) => init::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Doctor(args) => doctor::run(args),

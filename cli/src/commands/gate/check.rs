@@ -4,7 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use meshproof_ci::edge::status::Statuses;
 use meshproof_ci::report;
+use meshproof_ci::status::Stand;
 
 use super::Rules;
 use super::judging::{self, Done, How, colour, write};
@@ -25,6 +27,7 @@ applies, 130 Ctrl-C.
 Examples:
   meshproof gate check
   meshproof gate check --target main --junit gate.xml --sarif gate.sarif
+  meshproof gate check --status                       in GitHub's actions and GitLab's pipelines
   meshproof gate check --format json | jq '.checkpoints[] | [.id, .state]'")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -46,14 +49,26 @@ pub(super) struct Args {
     /// Also print annotations for GitHub's actions; done by itself where GITHUB_ACTIONS is set
     #[arg(long)]
     github: bool,
+    /// Post a commit status to the service that runs this (GitHub, GitLab): pending, then how it
+    /// came out; the exit is the gate's, whether that is taken or not
+    #[arg(long)]
+    status: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
-    let gate = args.rules.read()?;
+    let statuses = statuses(&args)?;
+    let gate = args.rules.read().inspect_err(|_| {
+        post(statuses.as_ref(), Stand::Error, "the rules cannot be read");
+    })?;
+    post(statuses.as_ref(), Stand::Pending, "the gate is at work");
     let human = matches!(args.format, Format::Human);
     let root = args.rules.root();
     let lines = human.then(colour);
-    let done = judging::judged(&gate, &root, &args.how, lines)?;
+    let done = judging::judged(&gate, &root, &args.how, lines).inspect_err(|_| {
+        post(statuses.as_ref(), Stand::Error, "the gate could not begin");
+    })?;
+    let sentence = report::sentence(&done.outcome, done.verdict.word());
+    post(statuses.as_ref(), Stand::of_exit(done.code), &sentence);
     let document = done.document();
     let text = match human {
         true => report::summary(&done.outcome, done.verdict.word()),
@@ -74,6 +89,32 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let code = done.code;
     done.finish(&[("gate.json", &document)])?;
     Ok(code)
+}
+
+/// Where statuses go. A service that is not there is wrong use; a token that is not there is told:
+/// runs for forks have none.
+fn statuses(args: &Args) -> Result<Option<Statuses>, Failure> {
+    if !args.status {
+        return Ok(None);
+    }
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match Statuses::of_environment() {
+        Ok(statuses) => Ok(Some(statuses)),
+        Err(why) if is_set("GITHUB_ACTIONS") || is_set("GITLAB_CI") => {
+            writeln!(io::stderr(), "no commit status is posted: {why}")?;
+            Ok(None)
+        }
+        Err(why) => Err(Failure::Usage(format!("--status: {why}"))),
+    }
+}
+
+/// Posts a status. That it was not taken is told and changes nothing: a status that is missing or
+/// pending lets nothing through at the service.
+fn post(statuses: Option<&Statuses>, stand: Stand, sentence: &str) {
+    let Some(statuses) = statuses else { return };
+    if let Err(why) = statuses.post(stand, sentence) {
+        let _ = writeln!(io::stderr(), "the commit status is not posted: {why}");
+    }
 }
 
 /// Annotations and the summary of the step, where GitHub's actions run this.
