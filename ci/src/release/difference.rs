@@ -136,7 +136,7 @@ impl Difference {
             Earlier::None(why) => return Difference::None(tame(why, SENTENCE_CHARS_MAX)),
             Earlier::Found { label, outcome } => (label, outcome),
         };
-        let packs = [before, now].map(|it| super::rules(it));
+        let packs = [super::rules(before), super::rules(now)];
         Difference::Against {
             label: tame(label, NAME_CHARS_MAX),
             judged: super::moment(before.judged_unix_ms),

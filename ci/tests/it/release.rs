@@ -12,13 +12,13 @@ use meshproof_record::verdict::{End, Policy, exit_code};
 use serde_json::{Value, json};
 
 /// 2026-11-24 05:30:00 UTC.
-const NOW_NS: i128 = 1_795_498_200_000_000_000;
-const HOUR_NS: i128 = 3_600_000_000_000;
+pub(super) const NOW_NS: i128 = 1_795_498_200_000_000_000;
+pub(super) const HOUR_NS: i128 = 3_600_000_000_000;
 
-const RULES: &str = "extends: [release@stable]\nowner: payments\n";
+pub(super) const RULES: &str = "extends: [release@stable]\nowner: payments\n";
 
 /// Everything that the pack asks for, as it should be.
-fn world() -> Memory {
+pub(super) fn world() -> Memory {
     let mut world = Memory::new(NOW_NS);
     let mut record = |line: &[&str], values: Value| {
         let facts = Facts {
@@ -78,7 +78,7 @@ fn release_of(outcome: Outcome, earlier: &Earlier) -> Release {
     Release::of(outcome, about, earlier)
 }
 
-fn release(rules: &str, world: &Memory) -> Release {
+pub(super) fn release(rules: &str, world: &Memory) -> Release {
     release_of(outcome(rules, world), &Earlier::NotAsked)
 }
 
@@ -133,13 +133,13 @@ fn check_block(
     }
 }
 
-fn record_of<'a>(world: &'a mut Memory, word: &str) -> &'a mut Result<Facts, Absent> {
+pub(super) fn record_of<'a>(world: &'a mut Memory, word: &str) -> &'a mut Result<Facts, Absent> {
     let mut all = world.records.iter_mut();
     let found = all.find(|(line, _)| line.last().is_some_and(|it| it == word));
     &mut found.expect("a record").1
 }
 
-fn facts_of<'a>(world: &'a mut Memory, word: &str) -> &'a mut Facts {
+pub(super) fn facts_of<'a>(world: &'a mut Memory, word: &str) -> &'a mut Facts {
     record_of(world, word).as_mut().expect("facts")
 }
 

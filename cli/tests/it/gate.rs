@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 extends: [git-flow@1, commit-style@stable]
 owner: team
 parameters:
@@ -31,7 +31,7 @@ const JUNIT: &str =
     "<testsuite name='suite' tests='1'><testcase classname='suite' name='one'/></testsuite>";
 
 #[expect(clippy::disallowed_methods, reason = "git itself is the judge")]
-fn git(folder: &Path, arguments: &[&str]) {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let output = Command::new("git")
         .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.org"])
         .args(arguments)
@@ -44,7 +44,7 @@ fn git(folder: &Path, arguments: &[&str]) {
 }
 
 /// A repository with a branch that may be merged.
-fn project(rules: &str) -> tempfile::TempDir {
+pub(crate) fn project(rules: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     git(at, &["init", "--quiet", "--initial-branch=main"]);
