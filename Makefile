@@ -1,7 +1,7 @@
 # The one front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo demo-mesh test lint bench fuzz build soak
+.PHONY: help demo demo-mesh test lint bench fuzz build soak dist
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ bench: ## ratios measured in one run, frames checked in the same run
 	@bench/faults.sh
 	@bench/report.sh
 	@bench/link.sh
+
+dist: ## a static binary, its checksum and an image from scratch, in dist/: what a CI job downloads
+	@scripts/dist.sh
 
 soak: build ## bad input on every port; 20 upgrades under 2,000 calls/s; 200 runs and 12,000 holders of faults killed at random moments
 	@scripts/bad-input-soak.sh

@@ -150,6 +150,10 @@ struct Functions {
 
 impl Functions {
     fn load() -> Result<Functions, Error> {
+        if cfg!(target_feature = "crt-static") {
+            let why = "this program is the static one, which loads no libraries";
+            return Err(Error::Missing(why.to_owned()));
+        }
         let mut why = String::new();
         for name in NAMES {
             // SAFETY: what libpcap does when it is loaded has no demands on its caller.

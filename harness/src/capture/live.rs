@@ -114,7 +114,11 @@ fn refused(live: &Live, error: &pcap::Error) -> Error {
     match error {
         pcap::Error::Missing(text) => Error::Unsupported {
             missing: format!("libpcap ({text})"),
-            advice: "apt-get install libpcap0.8; `tcpdump` captures as well".into(),
+            advice: match cfg!(target_feature = "crt-static") {
+                true => "capture with `tcpdump`, or with a build that is not static",
+                false => "apt-get install libpcap0.8; `tcpdump` captures as well",
+            }
+            .into(),
         },
         pcap::Error::Denied(text) => Error::Unsupported {
             missing: format!("the right to capture on {} ({text})", live.link),
