@@ -9,7 +9,8 @@
 //! [`compile`] merges the rules of a project with those of the packs that it extends into a
 //! [`gate::Gate`]. [`check::check`] judges its checkpoints against a [`world::World`]: commands
 //! run, results are read, rules are tried. What comes out is an [`outcome::Outcome`], and every
-//! report is made of it alone.
+//! report is made of it alone; [`release`] is what a release is decided by, beside the release
+//! before. [`pipeline`] and [`status`] are how CI services run the gate and hear of it.
 //!
 //! **Invariant:** nothing passes by default. A rule holds where it was tried on a value; what is
 //! missing, stale, empty, unreadable or of another unit blocks, each with its own

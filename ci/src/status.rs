@@ -77,11 +77,12 @@ impl Place {
                 None => need("GITHUB_SHA")?,
             };
             let server = or("GITHUB_SERVER_URL", "https://github.com");
-            let run = or("GITHUB_RUN_ID", "");
+            let link = some("GITHUB_RUN_ID")
+                .map(|run| format!("{}/{repository}/actions/runs/{run}", base(&server)));
             return Ok(Place {
                 service: Service::Github,
                 url: format!("{}/repos/{repository}/statuses/{}", base(&api), hex(&sha)?),
-                link: format!("{}/{repository}/actions/runs/{run}", base(&server)),
+                link: link.unwrap_or_default(),
             });
         }
         if some("GITLAB_CI").is_some() {

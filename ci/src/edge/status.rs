@@ -8,7 +8,7 @@ use super::http::{Request, send};
 use crate::status::{Place, Stand};
 
 /// How long one try may take.
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(5);
 /// Between tries; there is one more try than there are pauses.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Most bytes of an answer and of an event.
@@ -49,7 +49,7 @@ impl Statuses {
         }
     }
 
-    /// Posts; at most three tries and about half a minute. A server's error and a lost connection
+    /// Posts; at most three tries and about 16 seconds. A server's error and a lost connection
     /// are tried again, a refusal is not.
     ///
     /// # Errors

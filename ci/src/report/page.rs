@@ -17,7 +17,7 @@ const AREAS_MAX: usize = 40;
 /// Waivers.
 const WAIVERS_MAX: usize = 8;
 /// Lines of each kind of difference.
-const MOVED_MAX: usize = 6;
+const MOVED_MAX: usize = 4;
 /// Notes.
 const NOTES_MAX: usize = 5;
 
