@@ -19,7 +19,9 @@ cargo=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$cargo=cargo"
 export "CC_${target//-/_}=musl-gcc"
 export CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=debuginfo
-cargo build --release --locked --target "$target" -p meshproof
+# At a fixed place, as every other build (cli/build.rs).
+cargo rustc --release --locked --target "$target" -p meshproof --bin meshproof -- \
+    -C relocation-model=static
 rm -rf dist
 mkdir dist
 cp "${CARGO_TARGET_DIR:-target}/$target/release/meshproof" "dist/$name"
@@ -30,6 +32,17 @@ if readelf --program-headers --dynamic "dist/$name" | grep -E 'INTERP|NEEDED'; t
     exit 1
 fi
 (cd / && env -i "$OLDPWD/dist/$name" --version)
+# What it lacks, it says.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+if said=$("dist/$name" capture --interface lo --for 1s --output "$scratch/lo" 2>&1); then
+    echo "dist/$name captures by libpcap: $said" >&2
+    exit 1
+fi
+grep --quiet static <<<"$said" || {
+    echo "dist/$name does not say why it cannot capture: $said" >&2
+    exit 1
+}
 
 cat >dist/Dockerfile <<EOF
 # docker build --tag meshproof:$version dist
