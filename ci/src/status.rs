@@ -132,7 +132,10 @@ impl Place {
 
     /// What is posted.
     pub fn body(&self, stand: Stand, description: &str) -> Value {
-        let description = tame(description, DESCRIPTION_CHARS_MAX - 2);
+        let words: Vec<&str> = description.split_whitespace().collect();
+        // What is tamed may be longer than it was.
+        let description = tame(&words.join(" "), DESCRIPTION_CHARS_MAX);
+        let description: String = description.chars().take(DESCRIPTION_CHARS_MAX).collect();
         let state = match (self.service, stand) {
             (_, Stand::Pending) => "pending",
             (_, Stand::Success) => "success",
