@@ -8,6 +8,7 @@
 //! packets tell.
 
 pub mod callers;
+mod late;
 pub mod law;
 pub mod trial;
 pub mod wire;
@@ -36,7 +37,10 @@ pub struct Stamps {
 /// The way back, on the same clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Recovery {
-    /// The fault was taken away.
+    /// Its end was begun: not before this moment.
+    pub healing_ns: u64,
+    /// The fault was taken away, and it had been looked whether anything is left: not after this
+    /// moment.
     pub healed_ns: u64,
     /// When the heartbeat was first sent that was answered first, on the wire.
     pub asked_ns: u64,
@@ -49,19 +53,19 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// What of the time from healing to the first answer TCP explains, in nanoseconds: the
+    /// What of the time from the begin of healing to the first answer TCP explains, in nanoseconds: the
     /// heartbeat was under way before, and what carried it was sent again when its time-out was
     /// over. A heartbeat that was sent after healing had nothing to wait for.
     pub fn tcp_ns(&self) -> u64 {
-        match self.asked_ns < self.healed_ns {
-            true => self.answered_ns.saturating_sub(self.healed_ns),
+        match self.asked_ns < self.healing_ns {
+            true => self.answered_ns.saturating_sub(self.healing_ns),
             false => 0,
         }
     }
 
-    /// The rest of it, which is the sidecar's own, in nanoseconds.
+    /// The rest of it, which is the sidecar's own and the healing's, in nanoseconds.
     pub fn own_ns(&self) -> u64 {
-        let all = self.answered_ns.saturating_sub(self.healed_ns);
+        let all = self.answered_ns.saturating_sub(self.healing_ns);
         all - self.tcp_ns()
     }
 }
@@ -94,7 +98,8 @@ mod tests {
     #[test]
     fn the_way_back_is_split() {
         let back = |asked_ns| Recovery {
-            healed_ns: 1_000,
+            healing_ns: 1_000,
+            healed_ns: 1_050,
             asked_ns,
             answered_ns: 1_300,
             ..Recovery::default()

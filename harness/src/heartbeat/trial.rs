@@ -14,9 +14,10 @@ use meshproof_sys::clock::{Clocks, Nanos};
 use meshproof_sys::packets::Tap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::callers::{self, Callers, Ended};
+use super::callers::{self, Callers, Ended, Wrong};
+use super::late::Metronome;
 use super::law::Law;
-use super::wire::Watched;
+use super::wire::{Leaving, Passage, Watched};
 use super::{Recovery, Stamps, Trial};
 use crate::Error;
 use crate::ground::InPod;
@@ -75,7 +76,7 @@ pub struct Outcome {
     /// What was left of them.
     pub residue: Vec<Residue>,
     /// Calls with a wrong end that were made in no trial.
-    pub wrong_outside: u64,
+    pub wrong_outside: Vec<Wrong>,
 }
 
 /// The law of a mesh.
@@ -126,7 +127,8 @@ pub fn run(
     let inbound = mesh.place(SERVER)?.inbound;
     let pushes = mesh.pushes(&[SERVICE])?;
     let tap = mesh.environment().packets(SERVER)?;
-    let sniffer = Sniffer::start(tap, Watched::new(port::APP, mesh.center()?))?;
+    let watched = Watched::new(port::APP, inbound, mesh.center()?);
+    let sniffer = Sniffer::start(tap, watched)?;
     let metronome = Metronome::start()?;
     // Their journal is read at the end, and stands outside of the mesh only with a folder.
     let calling = match &setting.folder {
@@ -148,6 +150,9 @@ pub fn run(
         for number in 1..=count {
             match stage.one(way, number, phases.next(), &mut outcome)? {
                 Ok(trial) => {
+                    // No call may meet two faults: what one has lost, TCP would send into the
+                    // next, and no law says when it comes then.
+                    sniffer.emptied(Nanos(trial.recovery.healed_ns), PATIENCE + GRACE);
                     told(number, Ok(&trial));
                     outcome.trials.push(trial);
                 }
@@ -175,6 +180,9 @@ pub fn run(
 /// longer than TCP takes to send again what was lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A sidecar answers by itself what is not answered in time; that is on its way for so long.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Calls that go on for as long as the trials do, over both servers.
 fn calls() -> Call {
     Call {
@@ -195,7 +203,11 @@ fn ended(calling: Calling, sniffer: &Sniffer) -> Result<Vec<Ended>, Error> {
         .map_err(Error::io(format!("reading {}", journal.display())))?;
     let lines = text.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let trace = line["trace"].as_str().unwrap_or_default().to_owned();
         Some(Ended {
+            passage: sniffer.passage(&trace),
+            trace,
+            outcome: line["outcome"].as_str().unwrap_or_default().to_owned(),
             sent_ns: sniffer.moment(line["at_us"].as_u64()?.checked_mul(1000)?).0,
             right: line["right"].as_bool()?,
             took_ns: line["took_us"].as_u64().and_then(|us| us.checked_mul(1000)),
@@ -301,6 +313,7 @@ impl Stage<'_> {
             )));
         };
         let recovery = Recovery {
+            healing_ns: healed_at.0,
             healed_ns: healed.0,
             asked_ns: asked.0,
             answered_ns: answered_again.0,
@@ -311,7 +324,16 @@ impl Stage<'_> {
             way,
             stamps,
             recovery,
-            late_ns: self.metronome.latest(answered, deregistered),
+            // From the heartbeat before on: one that is held up when it is sent counts from too
+            // late a moment.
+            late_ns: self.metronome.latest(
+                Nanos(
+                    answered
+                        .0
+                        .saturating_sub(self.law.interval.as_nanos() as u64),
+                ),
+                deregistered,
+            ),
             callers: Callers::default(),
         }))
     }
@@ -401,7 +423,7 @@ fn of_fault(error: meshproof_fault::Error) -> Error {
 }
 
 /// Waits as exactly as the machine lets it.
-fn wait_until(at: Nanos) {
+pub(super) fn wait_until(at: Nanos) {
     loop {
         let left = at.since(Nanos::now());
         if left == 0 {
@@ -496,10 +518,30 @@ impl Sniffer {
         beat.map(|beat| self.moment(beat.sent_ns))
     }
 
-    /// When the sidecar closed a connection to its app.
-    fn closed(&self, from: Nanos, limit: Duration) -> Option<Nanos> {
+    /// When the sidecar left a connection to its app, and how.
+    fn left(&self, from: Nanos, limit: Duration) -> Option<(Nanos, Leaving)> {
         let from = self.unix(from);
-        self.until(limit, |watched| watched.closed(from))
+        self.until(limit, |watched| watched.left(from).map(|(at, _)| at))?;
+        let left = lock(&self.watched).left(from);
+        left.map(|(at, how)| (self.moment(at), how))
+    }
+
+    /// Waits until every call that came to the pod by then has an answer.
+    fn emptied(&self, by: Nanos, limit: Duration) {
+        let by = self.unix(by);
+        self.until(limit, |watched| (watched.inside(by) == 0).then_some(by));
+    }
+
+    /// How far a call came, on the monotonic clock.
+    fn passage(&self, trace: &str) -> Passage {
+        let moment = |at: Option<u64>| at.map(|at| self.moment(at).0);
+        let passage = lock(&self.watched).passage(trace);
+        Passage {
+            entered_ns: moment(passage.entered_ns),
+            asked_ns: moment(passage.asked_ns),
+            heard_ns: moment(passage.heard_ns),
+            left_ns: moment(passage.left_ns),
+        }
     }
 
     /// When the heartbeat was sent that was answered first, and when it was.
@@ -521,67 +563,7 @@ impl Drop for Sniffer {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is held is whole at any time.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Measures by how much this machine holds up a thread that wants to run at a given moment.
-struct Metronome {
-    late: Arc<Mutex<Vec<(Nanos, u64)>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Metronome {
-    /// From one beat to the next.
-    const BEAT: Duration = Duration::from_millis(1);
-    /// Beats that are remembered: a minute.
-    const KEPT: usize = 60_000;
-
-    fn start() -> Result<Metronome, Error> {
-        let late: Arc<Mutex<Vec<(Nanos, u64)>>> = Arc::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, over) = (Arc::clone(&late), Arc::clone(&stop));
-        let thread = std::thread::Builder::new()
-            .name("metronome".into())
-            .spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    let wanted = Nanos::now() + Metronome::BEAT;
-                    wait_until(wanted);
-                    let at = Nanos::now();
-                    let mut late = lock(&theirs);
-                    if late.len() >= Metronome::KEPT {
-                        late.drain(..Metronome::KEPT / 2);
-                    }
-                    late.push((at, at.since(wanted)));
-                }
-            })
-            .map_err(Error::io("a thread that measures lateness"))?;
-        Ok(Metronome {
-            late,
-            stop,
-            thread: Some(thread),
-        })
-    }
-
-    /// The most that a beat was late between two moments.
-    fn latest(&self, from: Nanos, until: Nanos) -> u64 {
-        let late = lock(&self.late);
-        let within = late.iter().filter(|(at, late)| {
-            // One that came after the end may have been wanted before it.
-            *at >= from && at.0.saturating_sub(*late) <= until.0 + Self::BEAT.as_nanos() as u64
-        });
-        within.map(|(_, late)| *late).max().unwrap_or(0)
-    }
-}
-
-impl Drop for Metronome {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
-    }
 }

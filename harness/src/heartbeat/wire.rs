@@ -1,17 +1,22 @@
-//! Packets of a pod whose app is asked by heartbeats, read for the moments that only they tell.
+//! Packets of a pod whose app is asked by heartbeats, read for the moments that only they tell,
+//! and for how far each call came.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use meshproof_replay::packet::{Flags, Segment, Seq};
-use meshproof_wire::Kind;
 use meshproof_wire::decoder::{Decoded, Decoder, Detail, Limits, Start};
+use meshproof_wire::{Kind, sofarpc};
+use serde::Serialize;
 
 /// Heartbeats that are remembered; of more, the oldest go.
 const BEATS_MAX: usize = 10_000;
 
 /// Connections that are followed at a time.
 const CONNECTIONS_MAX: usize = 1_000;
+
+/// Calls that are followed; of more, nothing is known.
+const CALLS_MAX: usize = 500_000;
 
 /// What a message to the config center begins with when a pod is taken off it.
 const DEREGISTER: &[u8] = b"POST /v1/deregister ";
@@ -25,14 +30,58 @@ pub struct Beat {
     pub answered_ns: Option<u64>,
 }
 
-/// Both directions of one connection to the app.
+/// One call on its way through the pod and back; times in nanoseconds since the Unix epoch. None:
+/// it did not come so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// Its request came to the pod's port.
+    pub entered_ns: Option<u64>,
+    /// Its request passed to the app.
+    pub asked_ns: Option<u64>,
+    /// The sidecar had all bytes of the app's answer: it acknowledged them.
+    pub heard_ns: Option<u64>,
+    /// An answer left by the pod's port, the app's or one of the sidecar's own.
+    pub left_ns: Option<u64>,
+}
+
+/// How the wire shows that a sidecar has left a connection to its app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaving {
+    /// It closed or reset it.
+    Closed,
+    /// It connects anew. Where a fault swallows acknowledgements, the end of the connection before
+    /// waits behind bytes that are sent again and again (FIN-WAIT-1), and never passes.
+    Connected,
+}
+
+/// Which leg a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leg {
+    /// From elsewhere to the pod's port.
+    Inbound,
+    /// From the sidecar to its app.
+    App,
+}
+
+/// What a request is.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// A heartbeat: its place among all.
+    Beat(u64),
+    /// A call: its trace id.
+    Call(String),
+}
+
+/// Both directions of one connection.
 struct Connection {
+    leg: Leg,
     asks: Way,
     answers: Way,
-    /// Heartbeats without an answer, by id: their place among all.
-    open: BTreeMap<u64, u64>,
-    /// Answers that were not acknowledged: where they end, and which heartbeat they answer.
-    unheard: Vec<(Seq, u64)>,
+    /// What has no answer, by id.
+    open: BTreeMap<u64, Asked>,
+    /// Answers that were not acknowledged: where they end, and what they answer.
+    unheard: Vec<(Seq, Asked)>,
 }
 
 /// One direction.
@@ -43,9 +92,9 @@ struct Way {
 }
 
 impl Way {
-    fn new() -> Way {
+    fn new(detail: Detail) -> Way {
         Way {
-            decoder: Decoder::new(Start::Beginning, Detail::Heads, Limits::USUAL),
+            decoder: Decoder::new(Start::Beginning, detail, Limits::USUAL),
             next: None,
         }
     }
@@ -82,25 +131,34 @@ fn end(segment: &Segment, payload: &[u8]) -> Seq {
 /// What has passed so far.
 pub struct Watched {
     app_port: u16,
+    inbound: SocketAddr,
     center: SocketAddr,
     connections: BTreeMap<(SocketAddr, SocketAddr), Connection>,
     beats: BTreeMap<u64, Beat>,
     last: u64,
     deregistered: Vec<u64>,
-    closed: Vec<u64>,
+    /// When the sidecar left a connection to its app, and how.
+    left: Vec<(u64, Leaving)>,
+    passages: BTreeMap<String, Passage>,
+    /// Calls that came to the pod and to which no answer has left: since when.
+    inside: BTreeMap<String, u64>,
 }
 
 impl Watched {
-    /// Of a pod whose app serves its sidecar on this port, and whose config center is there.
-    pub fn new(app_port: u16, center: SocketAddr) -> Watched {
+    /// Of a pod that serves others at `inbound`, whose app serves its sidecar on this port, and
+    /// whose config center is there.
+    pub fn new(app_port: u16, inbound: SocketAddr, center: SocketAddr) -> Watched {
         Watched {
             app_port,
+            inbound,
             center,
             connections: BTreeMap::new(),
             beats: BTreeMap::new(),
             last: 0,
             deregistered: Vec::new(),
-            closed: Vec::new(),
+            left: Vec::new(),
+            passages: BTreeMap::new(),
+            inside: BTreeMap::new(),
         }
     }
 
@@ -109,17 +167,24 @@ impl Watched {
         if segment.dst == self.center && payload.starts_with(DEREGISTER) {
             self.deregistered.push(at_ns);
         } else if segment.dst.port() == self.app_port {
-            self.asks(at_ns, segment, payload);
+            let leaving = match segment.flags {
+                flags if flags.has(Flags::FIN) || flags.has(Flags::RST) => Some(Leaving::Closed),
+                flags if flags.has(Flags::SYN) => Some(Leaving::Connected),
+                _ => None,
+            };
+            self.left.extend(leaving.map(|how| (at_ns, how)));
+            self.asks(Leg::App, at_ns, segment, payload);
         } else if segment.src.port() == self.app_port {
+            self.answers(at_ns, segment, payload);
+        } else if segment.dst == self.inbound {
+            self.asks(Leg::Inbound, at_ns, segment, payload);
+        } else if segment.src == self.inbound {
             self.answers(at_ns, segment, payload);
         }
     }
 
-    fn asks(&mut self, at_ns: u64, segment: &Segment, payload: &[u8]) {
+    fn asks(&mut self, leg: Leg, at_ns: u64, segment: &Segment, payload: &[u8]) {
         let key = (segment.src, segment.dst);
-        if segment.flags.has(Flags::FIN) || segment.flags.has(Flags::RST) {
-            self.closed.push(at_ns);
-        }
         if segment.flags.has(Flags::SYN) || segment.flags.has(Flags::RST) {
             self.connections.remove(&key);
             return;
@@ -128,31 +193,63 @@ impl Watched {
             self.connections.pop_first();
         }
         let connection = self.connections.entry(key).or_insert_with(|| Connection {
-            asks: Way::new(),
-            answers: Way::new(),
+            leg,
+            asks: Way::new(Detail::Frames),
+            answers: Way::new(Detail::Heads),
             open: BTreeMap::new(),
             unheard: Vec::new(),
         });
         if segment.flags.has(Flags::ACK) {
-            let beats = &mut self.beats;
-            connection.unheard.retain(|(end, beat)| {
+            let (beats, passages) = (&mut self.beats, &mut self.passages);
+            connection.unheard.retain(|(end, asked)| {
                 let heard = segment.ack.since(*end) >= 0;
-                if heard && let Some(beat) = beats.get_mut(beat) {
-                    beat.answered_ns.get_or_insert(at_ns);
+                if heard {
+                    let at = match asked {
+                        Asked::Beat(beat) => beats.get_mut(beat).map(|it| &mut it.answered_ns),
+                        Asked::Call(call) => passages.get_mut(call).map(|it| &mut it.heard_ns),
+                    };
+                    if let Some(at) = at {
+                        at.get_or_insert(at_ns);
+                    }
                 }
                 !heard
             });
         }
         for decoded in connection.asks.feed(at_ns, segment, payload) {
-            if decoded.head.kind == Kind::Heartbeat {
-                self.last += 1;
-                let beat = Beat {
-                    sent_ns: decoded.first,
-                    answered_ns: None,
-                };
-                self.beats.insert(self.last, beat);
-                connection.open.insert(decoded.head.id.0, self.last);
-            }
+            let asked = match decoded.head.kind {
+                Kind::Heartbeat if leg == Leg::App => {
+                    self.last += 1;
+                    let beat = Beat {
+                        sent_ns: decoded.first,
+                        answered_ns: None,
+                    };
+                    self.beats.insert(self.last, beat);
+                    Asked::Beat(self.last)
+                }
+                Kind::Request => {
+                    let request = decoded.frame.as_ref().and_then(sofarpc::request);
+                    let Some(trace) = request.and_then(|request| request.trace) else {
+                        continue;
+                    };
+                    let room = self.passages.len() < CALLS_MAX;
+                    if !room && !self.passages.contains_key(&trace) {
+                        continue;
+                    }
+                    let passage = self.passages.entry(trace.clone()).or_default();
+                    match leg {
+                        Leg::Inbound => {
+                            passage.entered_ns.get_or_insert(decoded.last);
+                            self.inside.insert(trace.clone(), decoded.last);
+                        }
+                        Leg::App => {
+                            passage.asked_ns.get_or_insert(decoded.last);
+                        }
+                    }
+                    Asked::Call(trace)
+                }
+                _ => continue,
+            };
+            connection.open.insert(decoded.head.id.0, asked);
         }
         if self.beats.len() > BEATS_MAX {
             self.beats.pop_first();
@@ -165,10 +262,33 @@ impl Watched {
         };
         let found = connection.answers.feed(at_ns, segment, payload);
         for decoded in found {
-            if let Some(beat) = connection.open.remove(&decoded.head.id.0) {
-                connection.unheard.push((end(segment, payload), beat));
+            // What the side that answers says by itself, a GoAway, has ids of its own.
+            if !matches!(decoded.head.kind, Kind::Response | Kind::HeartbeatAck) {
+                continue;
+            }
+            match (connection.open.remove(&decoded.head.id.0), connection.leg) {
+                (Some(asked), Leg::App) => {
+                    connection.unheard.push((end(segment, payload), asked));
+                }
+                (Some(Asked::Call(call)), Leg::Inbound) => {
+                    self.inside.remove(&call);
+                    if let Some(passage) = self.passages.get_mut(&call) {
+                        passage.left_ns.get_or_insert(at_ns);
+                    }
+                }
+                _ => {}
             }
         }
+    }
+
+    /// How far the call with this trace id came; all none: it never came to the pod.
+    pub fn passage(&self, trace: &str) -> Passage {
+        self.passages.get(trace).copied().unwrap_or_default()
+    }
+
+    /// How many calls came to the pod until this moment, and no answer to them has left it.
+    pub fn inside(&self, until_ns: u64) -> usize {
+        self.inside.values().filter(|at| **at <= until_ns).count()
     }
 
     /// Heartbeats in the order in which they were sent.
@@ -188,9 +308,9 @@ impl Watched {
         self.beats().find(heard).copied()
     }
 
-    /// When the sidecar first closed or reset a connection to its app, at this moment or later.
-    pub fn closed(&self, from_ns: u64) -> Option<u64> {
-        self.closed.iter().copied().find(|at| *at >= from_ns)
+    /// When the sidecar first left a connection to its app, at this moment or later, and how.
+    pub fn left(&self, from_ns: u64) -> Option<(u64, Leaving)> {
+        self.left.iter().copied().find(|(at, _)| *at >= from_ns)
     }
 
     /// When the first message that takes the pod off the config center left, at this moment or
@@ -222,9 +342,10 @@ mod tests {
 
     impl Rig {
         fn new() -> Rig {
+            let inbound = "10.99.0.5:12200".parse().unwrap();
             let center = "10.99.0.2:9600".parse().unwrap();
             Rig {
-                watched: Watched::new(12199, center),
+                watched: Watched::new(12199, inbound, center),
                 now_ns: 0,
             }
         }
@@ -294,6 +415,67 @@ mod tests {
         both.extend(frame(true, 2));
         rig.asks(111, 500, &both);
         assert_eq!(rig.watched.beats().count(), 2);
+    }
+
+    /// A call of BOLT v1 with no more than its trace id, or what answers it.
+    fn call(asks: bool, id: u8) -> Vec<u8> {
+        if !asks {
+            let mut frame = vec![1, 0, 0, 2, 1, 0, 0, 0, id, 1];
+            frame.resize(20, 0);
+            return frame;
+        }
+        let class = b"com.alipay.sofa.rpc.core.request.SofaRequest";
+        let mut header = Vec::new();
+        for text in [
+            "rpc_trace_context.sofaTraceId",
+            "7f01",
+            "sofa_head_target_service",
+            "s",
+            "sofa_head_method_name",
+            "m",
+        ] {
+            header.extend((text.len() as u32).to_be_bytes());
+            header.extend(text.as_bytes());
+        }
+        let mut frame = vec![1, 1, 0, 1, 1, 0, 0, 0, id, 1, 0, 0, 0, 100];
+        frame.extend((class.len() as u16).to_be_bytes());
+        frame.extend((header.len() as u16).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(class);
+        frame.extend(header);
+        frame
+    }
+
+    #[test]
+    fn a_call_is_followed_through_the_pod() {
+        const CLIENT: &str = "10.99.0.4:41000";
+        const POD: &str = "10.99.0.5:12200";
+        let mut rig = Rig::new();
+        assert_eq!(rig.watched.passage("7f01"), Passage::default());
+        let asked = call(true, 7);
+        rig.segment(CLIENT, POD, 1, 1, &asked);
+        rig.asks(100, 500, &call(true, 1));
+        assert_eq!(
+            (rig.watched.inside(0), rig.watched.inside(1_000_000)),
+            (0, 1)
+        );
+        rig.answers(500, 300, &call(false, 1));
+        rig.asks(100 + asked.len() as u32, 520, b"");
+        // A GoAway has an id of its own, which may be that of a call.
+        let mut goaway = frame(true, 7);
+        goaway[3] = 100;
+        rig.segment(POD, CLIENT, 1, 300, &goaway);
+        assert_eq!(rig.watched.inside(u64::MAX), 1);
+        rig.segment(POD, CLIENT, 23, 300, &call(false, 7));
+        assert_eq!(rig.watched.inside(u64::MAX), 0);
+        let ms = |ms: u64| Some(ms * 1_000_000);
+        let passage = Passage {
+            entered_ns: ms(1),
+            asked_ns: ms(2),
+            heard_ns: ms(4),
+            left_ns: ms(6),
+        };
+        assert_eq!(rig.watched.passage("7f01"), passage);
     }
 
     #[test]

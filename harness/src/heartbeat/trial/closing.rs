@@ -1,5 +1,7 @@
 //! Trials of a sidecar that takes nothing off the config center when its app is silent: what it
-//! does is to close its connection to the app, and to open another one for the next call.
+//! does is to close its connection to the app, and to open another one for the next call. Where packets from
+//! the app are dropped, acknowledgements are dropped, too: the end of the connection waits behind
+//! what is sent again, and what the wire shows of it is the connect that follows.
 
 use meshproof_sys::clock::Nanos;
 use serde::Serialize;
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::Error;
 use crate::heartbeat::ms;
-use crate::heartbeat::wire::Watched;
+use crate::heartbeat::wire::{Leaving, Watched};
 use meshproof_fault::Way;
 
 /// One trial, on the monotonic clock.
@@ -22,8 +24,10 @@ pub struct Closing {
     pub silent_ns: u64,
     /// When the last heartbeat was sent that was answered, on the wire.
     pub answered_ns: u64,
-    /// When the sidecar closed its connection to the app, on the wire; none: it did not in time.
+    /// When the sidecar left its connection to the app, on the wire; none: it did not in time.
     pub closed_ns: Option<u64>,
+    /// How the wire shows it.
+    pub how: Option<Leaving>,
     /// The fault was taken away.
     pub healed_ns: u64,
     /// When a heartbeat was answered again, on the wire; none: none was in time.
@@ -31,7 +35,8 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// From the last answered heartbeat to the close, in milliseconds.
+    /// From the last answered heartbeat to the close, or to the connect that shows it, in
+    /// milliseconds.
     pub fn took_ms(&self) -> Option<f64> {
         Some(ms(self.answered_ns, self.closed_ns?))
     }
@@ -52,7 +57,8 @@ pub fn run(
     let inbound = mesh.place(SERVER)?.inbound;
     let pushes = mesh.pushes(&[SERVICE])?;
     let tap = mesh.environment().packets(SERVER)?;
-    let sniffer = Sniffer::start(tap, Watched::new(port::APP, mesh.center()?))?;
+    let watched = Watched::new(port::APP, inbound, mesh.center()?);
+    let sniffer = Sniffer::start(tap, watched)?;
     let metronome = Metronome::start()?;
     // Such a sidecar asks its app only on connections that calls have opened.
     let calling = mesh.begin(&calls())?;
@@ -78,7 +84,8 @@ pub fn run(
             wait_until(asked + stage.law.interval.mul_f64(1.0 + phases.next()));
             let silence = stage.silence(way, number)?;
             let silent = Nanos::now();
-            let closed = sniffer.closed(silent, LIMIT);
+            let left = sniffer.left(silent, LIMIT);
+            let closed = left.map(|(at, _)| at);
             let answered = sniffer.last_answered(closed.unwrap_or(silent));
             stage.heal(silence, &mut outcome)?;
             let healed = Nanos::now();
@@ -88,6 +95,7 @@ pub fn run(
                 silent_ns: silent.0,
                 answered_ns: answered.unwrap_or(silent).0,
                 closed_ns: closed.map(|at| at.0),
+                how: left.map(|(_, how)| how),
                 healed_ns: healed.0,
                 again_ns: again,
             });

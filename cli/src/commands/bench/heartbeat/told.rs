@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use meshproof_fault::Way;
+use meshproof_harness::heartbeat::callers::Wrong;
 use meshproof_harness::heartbeat::law::Law;
 use meshproof_harness::heartbeat::trial::Outcome;
 use meshproof_harness::heartbeat::{Stamps, Trial};
@@ -40,6 +41,16 @@ pub(super) fn outlier(law: Law, trial: &Trial) -> String {
     format!(
         "{}: {:.1} ms in place of {:.1} ± {:.1}; {detected}",
         trial.way, held.took_ms, held.expected_ms, held.wider_ms
+    )
+}
+
+/// A call with a wrong end, and where it was.
+pub(super) fn wrong(way: Way, wrong: &Wrong) -> String {
+    format!(
+        "{way}: {} ({}) was {} when the silence was over",
+        wrong.trace,
+        wrong.outcome,
+        wrong.hop.words()
     )
 }
 
@@ -96,11 +107,12 @@ pub(super) fn way(
         after(&|stamps| stamps.refused_ns)
     )?;
     let back =
-        |of: &dyn Fn(&Trial) -> u64| median(&|trial| ms(trial.recovery.healed_ns, of(trial)));
+        |of: &dyn Fn(&Trial) -> u64| median(&|trial| ms(trial.recovery.healing_ns, of(trial)));
     writeln!(
         out,
-        "  healed: answered after {:.1} ms (of that TCP's back-off {:.1}, the sidecar's own {:.1}), \
-         12200 open after {:.1} ms, provided after {:.1} ms (medians)",
+        "  from the begin of healing, which took {:.1} ms: answered after {:.1} ms (of that TCP's \
+         back-off {:.1}, the sidecar's own and the healing's {:.1}), 12200 open after {:.1} ms, provided after {:.1} ms (medians)",
+        back(&|trial| trial.recovery.healed_ns),
         back(&|trial| trial.recovery.answered_ns),
         median(&|trial| trial.recovery.tcp_ns() as f64 / 1e6),
         median(&|trial| trial.recovery.own_ns() as f64 / 1e6),
@@ -116,10 +128,10 @@ pub(super) fn way(
     let calls = |of: &dyn Fn(&Trial) -> u64| trials.iter().map(of).sum::<u64>();
     writeln!(
         out,
-        "  callers: {} calls, {} wrong while under way or before anybody could know, {} others",
+        "  callers: {} calls, {} wrong that the silence held, {} others",
         calls(&|trial| trial.callers.sent),
         calls(&|trial| trial.callers.under_way),
-        calls(&|trial| trial.callers.beyond) + outcome.wrong_outside
+        calls(&|trial| trial.callers.beyond) + outcome.wrong_outside.len() as u64
     )?;
     let waited: Vec<(f64, f64)> = trials
         .iter()
