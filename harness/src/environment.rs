@@ -65,6 +65,8 @@ pub enum Capability {
     Capture,
     /// Rules of the kernel's packet filter can be made in a pod.
     Filter,
+    /// Every pod has a small disk of its own.
+    OwnDisk,
     /// It can be emptied, so that the next mesh may use it.
     Reset,
 }
@@ -336,6 +338,12 @@ pub trait Environment: Send + Sync {
     /// Writes a file that every pod sees and that goes with the environment; where it stands.
     /// A name may have folders: `server/sidecar.yaml`.
     fn place(&self, name: &str, contents: &str) -> Result<PathBuf, Error>;
+
+    /// Where each pod has a small disk of its own, which others in this place do not see; none: pods
+    /// write where everybody does.
+    fn disk(&self) -> Option<&Path> {
+        None
+    }
 
     /// Ends every program, takes every placed file away and forgets what tried to leave: it is as
     /// when it came up. What the holder opened in it is the holder's to close. An error: it is in

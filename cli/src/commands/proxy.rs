@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use meshproof_proxy::edge::upgrade::Upgrade;
-use meshproof_proxy::edge::{Ending, Options, Proxy};
+use meshproof_proxy::edge::{Ending, LogFile, Options, Proxy};
 use meshproof_proxy::logs::{Levels, Logs};
 use meshproof_proxy::{Bug, Bugs, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 use crate::exit::{self, Failure};
 
@@ -19,7 +20,8 @@ const SEEDED: &str = "MESHPROOF_SEEDED";
 ///
 /// From the network to the app (12200 to 12199), from the app to the network (12220), the
 /// application API of SOFARPC (13330), and an admin interface on loopback. Prints one line when it
-/// serves: `READY inbound=ADDRESS outbound=ADDRESS api=ADDRESS admin=ADDRESS`. Logs go to stderr.
+/// serves: `READY inbound=ADDRESS outbound=ADDRESS api=ADDRESS admin=ADDRESS`. Logs go to stderr,
+/// and to a file where the configuration names one.
 ///
 /// SIGTERM or Ctrl-C: off the config center, GoAway, finish what is in flight, end; a second one
 /// ends at once. SIGHUP: read the configuration again.
@@ -76,7 +78,11 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         return Ok(exit::OK);
     }
     let levels = Levels::of(&config.log).map_err(|error| Failure::Usage(error.to_string()))?;
-    let (logs, dispatch) = Logs::new(levels, io::stderr);
+    let log_file = config.log.file.clone().map(LogFile::new);
+    let (logs, dispatch) = match &log_file {
+        None => Logs::new(levels, io::stderr),
+        Some(file) => Logs::new(levels, io::stderr.and(file.clone())),
+    };
     // Everything that this process logs, also from threads that nobody told.
     let _ = tracing::dispatcher::set_global_default(dispatch.clone());
     meshproof_proxy::edge::raise_open_files(&config);
@@ -87,6 +93,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         },
         file: Some(path),
         logs: Some((logs, dispatch)),
+        log_file,
         bugs,
         seeded: seeded()?,
     };

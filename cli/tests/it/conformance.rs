@@ -35,6 +35,7 @@ fn namespaces_conform() {
                 Capability::Escapes,
                 Capability::Capture,
                 Capability::Filter,
+                Capability::OwnDisk,
                 Capability::Reset,
             ] {
                 assert!(netns.can(capability), "{capability:?}");

@@ -566,6 +566,8 @@ impl Site<'_> {
             None => self.routes()?,
         };
         let values = values.with("routes", routes.to_string());
+        let disk = self.environment.disk();
+        let values = values.with("disk", disk.unwrap_or(folder).to_string_lossy());
         Ok(values.with("folder", folder.to_string_lossy()))
     }
 

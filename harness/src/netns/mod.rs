@@ -24,7 +24,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -448,6 +448,7 @@ impl Environment for Netns {
             | Capability::Escapes
             | Capability::Capture
             | Capability::Filter
+            | Capability::OwnDisk
             | Capability::Reset => true,
         }
     }
@@ -510,6 +511,10 @@ impl Environment for Netns {
             (_, Outcome::Placed { path }, _) => Ok(path),
             (_, other, _) => Err(Error::Refused(format!("{name} was not placed: {other:?}"))),
         }
+    }
+
+    fn disk(&self) -> Option<&Path> {
+        Some(Path::new(pod::DISK))
     }
 
     fn reset(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::thread;
@@ -57,6 +58,12 @@ pub(super) struct Starting {
     pub(super) network: mpsc::Receiver<io::Result<OwnedFd>>,
 }
 
+/// The small disk of a pod: each has its own in this place, which goes with it.
+pub(super) const DISK: &str = "/run/meshproof/disk";
+
+/// Room on it, in bytes; memory is taken by what is written alone.
+const DISK_BYTES: u64 = 16 << 20;
+
 pub(super) fn start(pod: &Pod, line: &Arc<Line>, running: &Running) -> io::Result<Starting> {
     let (jobs, todo) = mpsc::channel();
     let (network, made) = mpsc::sync_channel(1);
@@ -85,6 +92,8 @@ fn leave(name: &str) -> io::Result<OwnedFd> {
     set_host_name(name)?;
     // Where it is refused, programs see the links of the machine by name, and no more.
     let _ = mounts::sysfs();
+    // Where it is refused, the folder is on everybody's disk, and no fault fills or shuts it.
+    let _ = mounts::tmpfs_of(Path::new(DISK), DISK_BYTES);
     // Nobody else has the link's own address; where it cannot be said, the kernel spends a second
     // on asking, in which nothing leaves by version 6.
     let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");

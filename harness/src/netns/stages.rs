@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, wait};
 
 use super::line::Line;
+use super::pod::DISK;
 use super::supervisor;
 use super::talk::Word;
 use crate::standing::terminal;
@@ -261,6 +262,7 @@ fn mount(line: &Line) -> Result<(), Refusal> {
             .and_then(|()| fs::write(at, what))
             .map_err(Refusal::failed(&format!("writing {}", at.display())))
     };
+    fs::create_dir_all(DISK).map_err(Refusal::failed("the folder of pods' disks"))?;
     for (at, own) in [(&names, RESOLV), (&hosts, HOSTS)] {
         let own = folder.join(own);
         write(&own, "")?;

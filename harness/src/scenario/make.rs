@@ -51,6 +51,7 @@ impl Machine {
             (Capability::Escapes, "escapes"),
             (Capability::Capture, "capture"),
             (Capability::Filter, "filter"),
+            (Capability::OwnDisk, "own_disk"),
         ];
         let can = all
             .iter()

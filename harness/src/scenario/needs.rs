@@ -83,6 +83,11 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
         "addresses stand in the configurations of sidecars and clients",
     ),
     (
+        "counts_lost_logs",
+        Owner::Sut,
+        "logs to a disk, goes on when it fails, and counts the lines that were lost",
+    ),
+    (
         "registry_push",
         Owner::Site,
         "addresses are found by a config center that pushes",
@@ -111,6 +116,11 @@ pub const CAPABILITIES: &[(&str, Owner, &str)] = &[
         "filter",
         Owner::Machine,
         "rules of the packet filter can be made in a pod",
+    ),
+    (
+        "own_disk",
+        Owner::Machine,
+        "every pod has a small disk of its own",
     ),
 ];
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 /// Every name that may stand between `{{` and `}}`.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "address",
     "admin",
     "api",
     "app",
     "config_center",
+    "disk",
     "folder",
     "heartbeat.interval_ms",
     "heartbeat.misses",

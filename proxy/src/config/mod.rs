@@ -342,4 +342,7 @@ pub struct Log {
     pub level: Option<String>,
     /// Levels of single targets, such as `proxy::core: debug`.
     pub targets: std::collections::BTreeMap<String, String>,
+    /// A file that every line is appended to, beside standard error. What it does not take is
+    /// counted, and nobody waits for it.
+    pub file: Option<PathBuf>,
 }

@@ -19,6 +19,7 @@ pub const FIXED: &[&str] = &[
     "api",
     "admin",
     "config_center",
+    "log.file",
     "bugs",
 ];
 

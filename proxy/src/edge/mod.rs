@@ -12,6 +12,7 @@ mod config_center;
 mod control;
 pub mod data;
 pub mod directory;
+mod log_file;
 mod open_files;
 mod reload;
 pub mod run;
@@ -21,5 +22,6 @@ mod speech;
 pub mod upgrade;
 mod vip;
 
+pub use log_file::LogFile;
 pub use open_files::raise_open_files;
 pub use run::{Addresses, Ending, Handle, Options, Proxy, Running, StartError};

@@ -19,6 +19,7 @@ use super::begin::Begin;
 use super::control::{self, Control, Inputs, Offers, Order};
 use super::data::{self, Data};
 use super::directory::{self, Directory};
+use super::log_file::LogFile;
 use super::shared::Shared;
 use super::speech::Speech;
 use super::upgrade::{TakeError, Upgrade, Upgrades};
@@ -43,6 +44,8 @@ pub struct Options {
     /// Whose levels the admin interface shows and changes, and where the sidecar's threads log
     /// to. Without it they log to whatever is the process's default, and levels cannot be changed.
     pub logs: Option<(Logs, tracing::Dispatch)>,
+    /// The file that these logs go to, beside what else they go to: what it loses is told.
+    pub log_file: Option<LogFile>,
 }
 
 /// Where a sidecar listens: as configured, with the kernel's choice for a port of 0.
@@ -183,6 +186,7 @@ impl Proxy {
                 shared: Arc::clone(&shared),
                 orders: orders.clone(),
                 logs: options.logs.as_ref().map(|(logs, _)| logs.clone()),
+                log_file: options.log_file.clone(),
             };
             tokio::spawn(admin::serve(listener, admin)).abort_handle()
         };

@@ -36,6 +36,10 @@ pub struct About<'a> {
     pub app_lost: bool,
     /// How often each event was told, by its name.
     pub events: &'a BTreeMap<&'static str, u64>,
+    /// Lines that the log's file did not take.
+    pub log_lines_lost: u64,
+    /// The newest line is one of them.
+    pub log_failing: bool,
 }
 
 /// Sides, in the order of the arrays in [`Metrics`].
@@ -160,6 +164,17 @@ fn sidecar(text: &mut Text, about: &About<'_>) {
         let count = about.events.get(name).copied().unwrap_or(0);
         text.sample("events_total", &[("event", name)], count);
     }
+    text.family(
+        "log_lines_lost_total",
+        "counter",
+        "Lines that the log's file did not take.",
+    );
+    text.sample("log_lines_lost_total", &[], about.log_lines_lost);
+    text.gauge(
+        "log_failing",
+        "1 while the newest line was lost.",
+        u8::from(about.log_failing),
+    );
 }
 
 fn calls(text: &mut Text, metrics: &Metrics) {
@@ -329,6 +344,8 @@ mod tests {
             registered: false,
             app_lost: true,
             events,
+            log_lines_lost: 3,
+            log_failing: true,
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::log::{self, Change};
 use super::version::Version;
 use super::{Admin, routes};
+use crate::edge::LogFile;
 use crate::edge::control::Order;
 use crate::health::What;
 use crate::metrics::exposition::{self, About};
@@ -276,6 +277,8 @@ impl Admin {
                 registered: status.registered,
                 app_lost: status.app_lost,
                 events: &shared.told(),
+                log_lines_lost: self.log_file.as_ref().map_or(0, LogFile::lost),
+                log_failing: self.log_file.as_ref().is_some_and(LogFile::is_failing),
             },
         )
     }

@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use super::control::Order;
 use super::shared::Shared;
+use crate::edge::LogFile;
 use crate::logs::Logs;
 
 pub use answer::ROUTES;
@@ -50,6 +51,7 @@ pub(super) struct Admin {
     pub(super) shared: Arc<Shared>,
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) logs: Option<Logs>,
+    pub(super) log_file: Option<LogFile>,
 }
 
 /// Serves until it is aborted.
