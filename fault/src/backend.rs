@@ -82,6 +82,7 @@ pub fn all() -> Vec<Box<dyn Backend>> {
         Box::new(crate::process::Burner),
         Box::new(crate::process::Limits),
         Box::new(crate::disk::Filler),
+        Box::new(crate::mount::Mount),
         Box::new(crate::relay::Relay),
         Box::new(crate::order::Order::CENTER),
         Box::new(crate::order::Order::NAMES),

@@ -18,7 +18,7 @@ use crate::iptables::{self, Found};
 use crate::link::WIRE;
 use crate::netlink::ask::Unanswered;
 use crate::nft::list;
-use crate::{Error, Leftover, Residue, keeper};
+use crate::{Error, Leftover, Residue, keeper, mount};
 
 /// Processes that are looked at.
 const PROCESSES_MAX: usize = 100_000;
@@ -256,6 +256,14 @@ impl Survey {
     }
 
     fn mounts(&mut self) {
+        match mount::strays(&is_kept()) {
+            Ok(strays) => {
+                let strays = strays.iter();
+                let left = strays.map(|(path, tag)| mount::leftover(path, tag));
+                self.left.extend(left);
+            }
+            Err(error) => self.unseen.push(format!("the table of mounts: {error}")),
+        }
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         self.looked_at
             .push(format!("{} mounts", text.lines().count()));
@@ -483,9 +491,20 @@ fn inhabitant(network: (u64, u64)) -> Option<u32> {
         })
 }
 
-/// Takes away rules of ours in this network that no entry of the journal tells of.
+/// Takes away rules of ours in this network that no entry of the journal tells of, and mounts of
+/// ours that no keeper keeps.
 pub fn heal_strays() -> Result<Residue, Error> {
     let (journal, entries) = leases()?;
     let known: BTreeSet<&str> = entries.iter().map(|entry| entry.chain.as_str()).collect();
-    iptables::sweep_strays(&journal, &known)
+    let mut residue = mount::sweep_strays(&is_kept())?;
+    let rules = iptables::sweep_strays(&journal, &known)?;
+    residue.left.extend(rules.left);
+    residue.looked_at.extend(rules.looked_at);
+    Ok(residue)
+}
+
+/// Whether a keeper of a lease lives in the network of this process.
+fn is_kept() -> impl Fn(&str) -> bool {
+    let kept: BTreeSet<String> = keepers().into_iter().map(|keeper| keeper.lease).collect();
+    move |lease| kept.contains(lease)
 }

@@ -36,6 +36,7 @@ pub mod keeper;
 mod lease;
 pub mod leftovers;
 pub mod link;
+pub mod mount;
 pub mod netlink;
 pub mod nft;
 pub mod order;

@@ -38,7 +38,7 @@ words! {
         NamesOrder = "names-order",
         /// A file without a name that fills the disk.
         Filler = "filler",
-        /// A mount over the folder, in a mount namespace of its own.
+        /// Mounts over the folder, in the mount namespace of a pod; they go with the pod.
         Mount = "mount",
     }
 }
@@ -47,7 +47,9 @@ impl Way {
     /// What becomes of the fault when run and keeper are killed in one moment.
     pub fn when_all_are_killed(self) -> Afterlife {
         match self {
-            Way::IptablesNft | Way::IptablesLegacy | Way::Netem => Afterlife::Journalled,
+            Way::IptablesNft | Way::IptablesLegacy | Way::Netem | Way::Mount => {
+                Afterlife::Journalled
+            }
             Way::Signal | Way::AppOrder | Way::Limits | Way::Destroy => Afterlife::Stays,
             Way::NftOwner
             | Way::Cut
@@ -58,8 +60,7 @@ impl Way {
             | Way::Burner
             | Way::Filler
             | Way::CenterOrder
-            | Way::NamesOrder
-            | Way::Mount => Afterlife::Gone,
+            | Way::NamesOrder => Afterlife::Gone,
         }
     }
 
@@ -83,7 +84,7 @@ impl Way {
             Way::CenterOrder => "an order to the config center that goes with its keeper",
             Way::NamesOrder => "an order to the VIP names that goes with its keeper",
             Way::Filler => "a file without a name that fills the disk",
-            Way::Mount => "a mount in a namespace of its own",
+            Way::Mount => "mounts over the folder, in the pod, with our tag; they go with the pod",
         }
     }
 }
@@ -93,7 +94,8 @@ words! {
     Afterlife {
         /// The kernel takes it away.
         Gone = "gone",
-        /// It stays; the journal tells what and where, and `heal` takes it away.
+        /// It stays; the journal, or the kernel's own table, tells what and where, and `heal` takes
+        /// it away.
         Journalled = "journalled",
         /// It stays until somebody undoes it.
         Stays = "stays",

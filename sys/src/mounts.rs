@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 const NONE: Option<&str> = None;
 
@@ -54,6 +55,33 @@ pub fn tmpfs_of(path: &Path, bytes: u64) -> io::Result<()> {
 /// Puts the file `with` in the place of the file `at`, which must be there.
 pub fn replace_file(at: &Path, with: &Path) -> io::Result<()> {
     Ok(mount(Some(with), at, NONE, MsFlags::MS_BIND, NONE)?)
+}
+
+/// An empty folder over `path` that takes no writes; the kernel's table of mounts names `source`.
+pub fn empty_read_only(path: &Path, source: &str) -> io::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    Ok(mount(Some(source), path, Some("tmpfs"), flags, NONE)?)
+}
+
+/// Puts the folder `with` over the folder `at`, where it takes no writes.
+pub fn bind_read_only(with: &Path, at: &Path) -> io::Result<()> {
+    mount(Some(with), at, NONE, MsFlags::MS_BIND, NONE)?;
+    // What was forbidden there stays so: the kernel refuses to an ordinary user to allow it.
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    let forbids = statvfs(at)?.flags();
+    for (forbids_this, flag) in [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ] {
+        flags.set(flag, forbids.contains(forbids_this));
+    }
+    Ok(mount(NONE, at, NONE, flags, NONE)?)
+}
+
+/// Takes what is mounted at `path` away, the newest of several, though something in it be open.
+pub fn detach(path: &Path) -> io::Result<()> {
+    Ok(umount2(path, MntFlags::MNT_DETACH)?)
 }
 
 /// Where `path` leads in the end, as [`fs::canonicalize`], though the last file be missing; a

@@ -67,6 +67,8 @@ pub const KINDS: &[Kind] = &[
     kind("memory", Way::Burner, "{kind: memory}"),
     kind("descriptors", Way::Limits, "{kind: descriptors}"),
     kind("full", Way::Filler, "{kind: full, folder: DISK}"),
+    kind("read-only", Way::Mount, "{kind: read-only, folder: DISK}"),
+    kind("gone", Way::Mount, "{kind: gone, folder: DISK}"),
 ];
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ words! {
         Full = "full",
         /// The disk takes no writes.
         ReadOnly = "read-only",
+        /// The folder is another one: empty, and takes no writes.
+        Gone = "gone",
         /// The config center answers that it is not available.
         Unavailable = "unavailable",
         /// Lists of the config center stay as they are.
@@ -140,7 +142,7 @@ impl Kind {
             | Kind::Descriptors => Dependency::Program,
             Kind::Cut => Dependency::Pod,
             Kind::Link => Dependency::Link,
-            Kind::Full | Kind::ReadOnly => Dependency::Disk,
+            Kind::Full | Kind::ReadOnly | Kind::Gone => Dependency::Disk,
             Kind::Unavailable
             | Kind::Stale
             | Kind::Empty
@@ -188,7 +190,8 @@ impl Kind {
             Kind::Memory => "less memory",
             Kind::Descriptors => "no further descriptors",
             Kind::Full => "the disk is full",
-            Kind::ReadOnly => "the disk takes no writes",
+            Kind::ReadOnly => "the folder takes no writes; what is open stays open",
+            Kind::Gone => "the folder is empty and takes no writes; what is open stays open",
             Kind::Unavailable => "the config center answers 503 and closes its watch connections",
             Kind::Stale => "lists of the config center stay as they are, nothing is pushed",
             Kind::Empty => "lists, or answers to a name, are empty; lists not confirmed",

@@ -48,8 +48,7 @@ pub const STORIES: &[(&str, &str)] = files!["scenarios/":
 
 /// The stories of faults by name, in the order in which they are told: one story, that an app is
 /// not heard at 12199, by every way of making it so; then what can be wrong with the config center
-/// and the VIP names; then schedules, and
-/// bad links.
+/// and the VIP names; then schedules, bad links, and disks that a sidecar logs to.
 pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
     "answers-lost-iptables-nft",
     "answers-lost-iptables-legacy",
@@ -78,6 +77,9 @@ pub const FAULTS: &[(&str, &str)] = files!["scenarios/faults/":
     "again-and-again",
     "on-an-event",
     "slow-link",
+    "disk-full",
+    "disk-read-only",
+    "disk-gone",
 ];
 
 /// Every folder of stories that ships, by what a run calls it.
