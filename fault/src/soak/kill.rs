@@ -319,13 +319,18 @@ impl Soak {
         // Nothing can be done any more to a program that has ended.
         let ends = |kind: Kind| kind.way == Way::Signal;
         all.retain(|[first, second]| !ends(*first) || !ends(*second));
+        // One folder has one mount of ours; what shuts it cannot be filled any more.
+        let shuts = |kind: Kind| kind.way == Way::Mount;
+        all.retain(|[first, second]| !shuts(*first) || !shuts(*second));
         let mut drawn = Vec::new();
         while !all.is_empty() && drawn.len() < count as usize {
             let at = self.draw.below(all.len() as u64) as usize;
             let mut pair = all.swap_remove(at);
             let turned = self.draw.below(2) == 1;
             let [first, second] = pair;
-            if ends(first) || (turned && !ends(second)) {
+            let fills = |kind: Kind| kind.way == Way::Filler;
+            let fixed = (fills(first) && shuts(second)) || (shuts(first) && fills(second));
+            if ends(first) || shuts(first) && fixed || (turned && !ends(second) && !fixed) {
                 pair.reverse();
             }
             drawn.push(pair);

@@ -292,10 +292,12 @@ impl Stage<'_> {
         let Some(answered) = self.sniffer.last_answered(deregistered) else {
             return Ok(Err("no answered heartbeat was seen before".into()));
         };
+        let detected = self.detected(silent);
+        let late_ns = self.late(answered, detected.map(Nanos), deregistered);
         let stamps = Stamps {
             silent_ns: silent.0,
             answered_ns: answered.0,
-            detected_ns: self.detected(silent),
+            detected_ns: detected,
             deregistered_ns: deregistered.0,
             known_ns: known.0,
             refused_ns: refused.at.0,
@@ -324,18 +326,24 @@ impl Stage<'_> {
             way,
             stamps,
             recovery,
-            // From the heartbeat before on: one that is held up when it is sent counts from too
-            // late a moment.
-            late_ns: self.metronome.latest(
-                Nanos(
-                    answered
-                        .0
-                        .saturating_sub(self.law.interval.as_nanos() as u64),
-                ),
-                deregistered,
-            ),
+            late_ns,
             callers: Callers::default(),
         }))
+    }
+
+    /// By how much the machine may have held up what followed, in nanoseconds: the sidecar wakes to
+    /// find its app lost, and what it then says takes wakes of its own.
+    fn late(&self, answered: Nanos, detected: Option<Nanos>, deregistered: Nanos) -> u64 {
+        // From the heartbeat before on: one that is held up when it is sent counts from too late a
+        // moment.
+        let interval_ns = self.law.interval.as_nanos() as u64;
+        let from = Nanos(answered.0.saturating_sub(interval_ns));
+        let detected = detected.unwrap_or(deregistered).min(deregistered);
+        let told = match detected < deregistered {
+            true => self.metronome.latest(detected, deregistered),
+            false => 0,
+        };
+        self.metronome.latest(from, detected) + told
     }
 
     /// When the sidecar took its app for lost, by its own word; none: it says nothing of that.
