@@ -146,7 +146,8 @@ fn waited(trial: &Trial, call: &Ended) -> Option<Waited> {
     // By the first answer at the latest it was taken away; what healing does then is to look.
     let gone = trial.recovery.healed_ns.min(trial.recovery.answered_ns);
     let silent = trial.stamps.silent_ns;
-    let age_ns = call.took_ns?;
+    // An app that stands still loses nothing.
+    let age_ns = call.took_ns.filter(|_| trial.way != Way::Signal)?;
     let lost = (silent..gone).contains(&call.sent_ns)
         && call.sent_ns + age_ns > gone
         && Hop::of(&call.passage, gone) == Hop::FromApp;
