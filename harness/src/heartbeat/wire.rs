@@ -189,8 +189,14 @@ impl Watched {
             self.connections.remove(&key);
             return;
         }
-        if !self.connections.contains_key(&key) && self.connections.len() >= CONNECTIONS_MAX {
-            self.connections.pop_first();
+        if !self.connections.contains_key(&key) {
+            // Who looks whether a port is open says nothing, and does so a thousand times a second.
+            if payload.is_empty() {
+                return;
+            }
+            if self.connections.len() >= CONNECTIONS_MAX {
+                self.connections.pop_first();
+            }
         }
         let connection = self.connections.entry(key).or_insert_with(|| Connection {
             leg,
@@ -250,6 +256,12 @@ impl Watched {
                 _ => continue,
             };
             connection.open.insert(decoded.head.id.0, asked);
+        }
+        let over = segment.flags.has(Flags::FIN)
+            && connection.open.is_empty()
+            && connection.unheard.is_empty();
+        if over {
+            self.connections.remove(&key);
         }
         if self.beats.len() > BEATS_MAX {
             self.beats.pop_first();
@@ -444,6 +456,19 @@ mod tests {
         frame.extend(class);
         frame.extend(header);
         frame
+    }
+
+    #[test]
+    fn who_says_nothing_takes_no_place() {
+        const CLIENT: &str = "10.99.0.4:60000";
+        const POD: &str = "10.99.0.5:12200";
+        let mut rig = Rig::new();
+        rig.segment(CLIENT, POD, 1, 1, &call(true, 7));
+        for port in 1024..=3_100 {
+            rig.segment(&format!("10.99.0.4:{port}"), POD, 1, 1, b"");
+        }
+        rig.segment(POD, CLIENT, 1, 300, &call(false, 7));
+        assert_eq!(rig.watched.inside(u64::MAX), 0);
     }
 
     #[test]
